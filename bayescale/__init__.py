@@ -1,0 +1,165 @@
+"""Bayesian scaling laws: a table of training runs goes in, calibrated forecasts and decisions come out.
+
+The public names are loaded when they are first used, so that ``import bayescale`` is quick and JAX starts with the first fit.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BayescaleError",
+    "CompletePooling",
+    "ConvergenceError",
+    "DataError",
+    "Decision",
+    "DownloadError",
+    "Finding",
+    "Fit",
+    "Forecast",
+    "Gaussian",
+    "Hmc",
+    "Law",
+    "NoPooling",
+    "NotIdentifiedError",
+    "Nuts",
+    "Param",
+    "PartialPooling",
+    "Review",
+    "Runs",
+    "SavedFileError",
+    "ScalingModel",
+    "SpecError",
+    "Status",
+    "StudentT",
+    "Threshold",
+    "__version__",
+    "check",
+    "classical",
+    "compute_optimal",
+    "crossover",
+    "decide",
+    "fit",
+    "forecast",
+    "get_law",
+    "law",
+    "list_datasets",
+    "list_laws",
+    "load",
+    "load_dataset",
+    "plot_decision",
+    "plot_exponents",
+    "plot_fit",
+    "predict",
+    "recommended",
+    "review",
+    "save",
+    "scale_for",
+    "summarize",
+]
+
+#: Where each public name lives, below ``bayescale``.
+_HOME = {
+    "BayescaleError": "core.errors",
+    "ConvergenceError": "core.errors",
+    "DataError": "core.errors",
+    "DownloadError": "core.errors",
+    "NotIdentifiedError": "core.errors",
+    "SavedFileError": "core.errors",
+    "SpecError": "core.errors",
+    "Finding": "core.findings",
+    "Review": "core.findings",
+    "Status": "core.findings",
+    "Runs": "data.runs",
+    "list_datasets": "data.datasets",
+    "load_dataset": "data.datasets",
+    "Law": "laws.base",
+    "get_law": "laws.base",
+    "law": "laws.base",
+    "list_laws": "laws.base",
+    "Param": "laws.param",
+    "CompletePooling": "models.pooling",
+    "NoPooling": "models.pooling",
+    "PartialPooling": "models.pooling",
+    "Gaussian": "models.noise",
+    "StudentT": "models.noise",
+    "ScalingModel": "models.scaling",
+    "Hmc": "infer.samplers",
+    "Nuts": "infer.samplers",
+    "Fit": "infer.fit",
+    "fit": "infer.fit",
+    "load": "infer.io",
+    "save": "infer.io",
+    "predict": "prediction.predict",
+    "summarize": "prediction.summary",
+    "compute_optimal": "prediction.optimum",
+    "crossover": "prediction.crossing",
+    "scale_for": "prediction.inverse",
+    "classical": "prediction.classical",
+    "recommended": "evaluate.recommend",
+    "check": "decision.checks",
+    "review": "decision.review",
+    "Threshold": "decision.rules",
+    "Decision": "decision.decide",
+    "decide": "decision.decide",
+    "Forecast": "decision.forecast",
+    "forecast": "decision.forecast",
+    "plot_fit": "plots.curves",
+    "plot_exponents": "plots.forest",
+    "plot_decision": "plots.verdict",
+}
+
+if TYPE_CHECKING:
+    from bayescale.core.errors import (
+        BayescaleError,
+        ConvergenceError,
+        DataError,
+        DownloadError,
+        NotIdentifiedError,
+        SavedFileError,
+        SpecError,
+    )
+    from bayescale.core.findings import Finding, Review, Status
+    from bayescale.data.datasets import list_datasets, load_dataset
+    from bayescale.data.runs import Runs
+    from bayescale.decision.checks import check
+    from bayescale.decision.decide import Decision, decide
+    from bayescale.decision.forecast import Forecast, forecast
+    from bayescale.decision.review import review
+    from bayescale.decision.rules import Threshold
+    from bayescale.evaluate.recommend import recommended
+    from bayescale.infer.fit import Fit, fit
+    from bayescale.infer.io import load, save
+    from bayescale.infer.samplers import Hmc, Nuts
+    from bayescale.laws.base import Law, get_law, law, list_laws
+    from bayescale.laws.param import Param
+    from bayescale.models.noise import Gaussian, StudentT
+    from bayescale.models.pooling import CompletePooling, NoPooling, PartialPooling
+    from bayescale.models.scaling import ScalingModel
+    from bayescale.plots.curves import plot_fit
+    from bayescale.plots.forest import plot_exponents
+    from bayescale.plots.verdict import plot_decision
+    from bayescale.prediction.classical import classical
+    from bayescale.prediction.crossing import crossover
+    from bayescale.prediction.inverse import scale_for
+    from bayescale.prediction.optimum import compute_optimal
+    from bayescale.prediction.predict import predict
+    from bayescale.prediction.summary import summarize
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module at its first use."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'bayescale' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
+    value = getattr(import_module(f"bayescale.{_HOME[name]}"), name)
+    globals()[name] = value  # a second look does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return sorted(__all__)

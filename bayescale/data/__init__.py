@@ -1,0 +1,1 @@
+"""Tables: what columns mean, validated runs, bundled and remote data sets."""

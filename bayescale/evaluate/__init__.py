@@ -1,0 +1,1 @@
+"""Judging fits and choosing models."""

@@ -1,0 +1,1 @@
+"""From a model and a table to draws: mode, samplers, trees, files."""

@@ -1,0 +1,240 @@
+"""``fit``: a model and a table in, draws with their diagnostics out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.core.errors import ConvergenceError, SpecError, unknown
+from bayescale.core.frozen import FrozenMap
+from bayescale.core.numerics import double_precision, to_numpy
+from bayescale.data.runs import Runs, as_runs
+from bayescale.infer.cache import compilation_cache_of_ours
+from bayescale.infer.convergence import Agreement, Convergence, diagnose
+from bayescale.infer.progress import progress_bar
+from bayescale.infer.programs import Programs, programs
+from bayescale.infer.sample import Draws, sample
+from bayescale.infer.samplers import CHUNK, Nuts, Sampler
+from bayescale.infer.tree import constant_data, coordinates, draws_dataset, parameter_dims, runs_dataset
+from bayescale.models.binding import Binding, bind
+from bayescale.models.design import Design
+from bayescale.models.noise import from_noise_scale, to_noise_scale
+from bayescale.models.scaling import ScalingModel
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A model fitted to a table.
+
+    Parameters
+    ----------
+    model : ScalingModel
+        What was believed.
+    data : Runs
+        What was seen.
+    tree : DataTree
+        Draws: ``prior``, ``prior_predictive``, ``posterior``, ``sample_stats``, ``log_likelihood``, ``log_prior``,
+        ``posterior_predictive``, ``observed_data``, ``constant_data``.
+    """
+
+    model: ScalingModel
+    data: Runs
+    tree: xr.DataTree
+
+    @cached_property
+    def binding(self) -> Binding:
+        """The model bound to the table: axes, reference run, groups."""
+        return bind(self.model, self.data)
+
+    @cached_property
+    def convergence(self) -> Convergence:
+        """Diagnostics of every scalar parameter."""
+        return diagnose(self.posterior, self.tree["sample_stats"]["diverging"].to_numpy())
+
+    @property
+    def posterior(self) -> xr.Dataset:
+        """Posterior draws, dims (chain, draw[, group])."""
+        return self.tree["posterior"].to_dataset()
+
+    @property
+    def response(self) -> str:
+        """Name of the response."""
+        return self.data.response
+
+    def select(self, **labels: str) -> Selection:
+        """This fit as seen by one group, for :func:`crossover` and :func:`predict`.
+
+        Parameters
+        ----------
+        **labels : str
+            Group column and label, e.g. ``family="Mamba"``.
+
+        Raises
+        ------
+        SpecError
+            When the column or label is unknown.
+        """
+        for column, label in labels.items():
+            if column not in self.data.groups:
+                raise SpecError(unknown("group column", column, self.data.groups))
+            known = self.data.table[column].astype(str).unique()
+            if label not in known:
+                raise SpecError(unknown(column, label, known))
+        return Selection(self, FrozenMap(labels))
+
+    def __repr__(self) -> str:
+        sizes = self.posterior.sizes
+        found = self.convergence
+        state = "converged" if not found.faults else "NOT converged"
+        groups = ", ".join(f"{sizes[d]} {d}" for d in sizes if d not in ("chain", "draw"))
+        return (
+            f"Fit of {self.model.law.name} to {len(self.data.table)} runs{f' ({groups})' if groups else ''}: "
+            f"{sizes['chain']} x {sizes['draw']} draws, {state} "
+            f"(R-hat {found.worst_rhat:.3f}, ESS {found.worst_ess:.0f}, {found.divergences} divergences)"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """A fit as seen by one group of it."""
+
+    fit: Fit
+    labels: FrozenMap[str, str] = field(default_factory=FrozenMap)
+
+
+def fit(
+    model: ScalingModel,
+    data: pd.DataFrame | Runs,
+    *,
+    columns: Mapping[str, str] | None = None,
+    response: str = "loss",
+    seed: int = 0,
+    sampler: Sampler | None = None,
+    progress: bool = True,
+    strict: bool = True,
+) -> Fit:
+    """Fit a model to a table of runs.
+
+    Parameters
+    ----------
+    model : ScalingModel
+        Law, pooling, noise and priors.
+    data : DataFrame or Runs
+        One row a run.
+    columns : mapping, optional
+        Our name of a column to the table's: ``{"loss": "loss_nats"}``.
+    response : str
+        Name of the response column (ignored for a ``Runs``, which knows its own).
+    seed : int
+        The same seed gives the same draws.
+    sampler : Nuts or Hmc, optional
+        By default ``Nuts()``: 4 chains of 600 draws, more where the chains need them to agree.
+    progress : bool
+        Show progress on a terminal or in a notebook.
+    strict : bool
+        Refuse draws that miss the convergence rule: R-hat at most 1.01, bulk and tail effective sample size at least 400
+        for every parameter, at most 0.1 % divergences.
+
+    Raises
+    ------
+    DataError, SpecError
+        When the table, or the model for this table, makes no sense.
+    ConvergenceError
+        When ``strict`` and the rule is missed; its ``fit`` holds the draws.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> runs = bs.load_dataset("pretraining_losses", runs=True)
+    >>> mamba = runs[(runs.family == "Mamba") & (runs.dataset == "Pile validation")]
+    >>> fitted = bs.fit(bs.ScalingModel("power_law_offset", axes={"x": "params"}), mamba)
+    >>> sorted(fitted.posterior)
+    ['A', 'E', 'alpha', 'nu', 'sigma']
+    """
+    sampler = sampler or Nuts()
+    runs = as_runs(data, columns=_columns(model, columns), groups=model.group_columns, response=response)
+    binding = bind(model, runs)
+    dims, coords = parameter_dims(binding), coordinates(binding, runs)
+    with double_precision(), compilation_cache_of_ours(), progress_bar(progress, "chunk") as report:
+        design = jax.tree.map(jax.numpy.asarray, binding.design)
+        made = programs(model, sampler, design, runs.response)
+
+        def agreement(flat: np.ndarray) -> Agreement:
+            parameters = _finish(made, flat, design)["parameters"]
+            found = draws_dataset(parameters, dims, coords)
+            return diagnose(found, np.zeros(flat.shape[:2], dtype=bool)).agreement
+
+        drawn = sample(made, design, sampler, seed, agreement, report)
+        results = _finish(made, drawn.flat, design)
+        prior = _finish(made, drawn.prior.reshape(sampler.chains, CHUNK, -1), design)
+    tree = _tree(binding, runs, drawn, results, prior, np.random.default_rng([seed, 1]))
+    tree.attrs |= {"seed": seed, "sampler": repr(sampler), "digest": runs.digest, "interrupted": int(drawn.interrupted)}
+    fitted = Fit(model, runs, tree)
+    if strict and fitted.convergence.faults:
+        raise ConvergenceError(_refusal(fitted), fitted)
+    return fitted
+
+
+def _columns(model: ScalingModel, columns: Mapping[str, str] | None) -> dict[str, str]:
+    """The user's mapping, and the columns that the model itself names."""
+    named = dict.fromkeys(model.axes.values(), "")
+    return {c: c for c in named if c not in (columns or {})} | dict(columns or {})
+
+
+def _finish(made: Programs, flat: np.ndarray, design: Design) -> dict[str, Any]:
+    """What is reported of draws (chain, draw, dim), chunk by chunk so that one program serves any number of them."""
+    chains, draws, dim = flat.shape
+    parts = []
+    for i in range(draws // CHUNK):
+        found = to_numpy(made.finish(flat[:, i * CHUNK : (i + 1) * CHUNK].reshape(-1, dim), design))
+        parts.append(jax.tree.map(lambda a: a.reshape(chains, CHUNK, *a.shape[1:]), found))
+    return jax.tree.map(lambda *a: np.concatenate(a, axis=1), *parts)
+
+
+def _replicate(binding: Binding, found: dict[str, Any], n: int, rng: np.random.Generator) -> np.ndarray:
+    """The fitted rows run again: their mean with new noise."""
+    noise, parameters = binding.model.noise, found["parameters"]
+    sigma = np.sqrt(parameters["sigma"][..., None] ** 2 + binding.design.se[:n] ** 2)
+    nu = parameters["nu"][..., None] if "nu" in parameters else None
+    return from_noise_scale(noise, to_noise_scale(noise, found["mean"][..., :n]) + noise.draw(rng, sigma, nu))
+
+
+def _tree(binding: Binding, runs: Runs, drawn: Draws, results: dict[str, Any], prior: dict[str, Any], rng: np.random.Generator) -> xr.DataTree:
+    dims, coords = parameter_dims(binding), coordinates(binding, runs)
+    name, n = runs.response, len(runs.table)
+    row = {name: ("run",)}
+
+    def rows(values: np.ndarray) -> xr.Dataset:
+        return draws_dataset({name: values[..., :n]}, row, coords)
+
+    observed = xr.Dataset({name: ("run", runs.table[name].to_numpy(float))}, coords={"run": runs.table.index.to_numpy()})
+    groups = {
+        "prior": draws_dataset(prior["parameters"], dims, coords),
+        "prior_predictive": rows(_replicate(binding, prior, n, rng)),
+        "posterior": draws_dataset(results["parameters"], dims, coords),
+        "sample_stats": draws_dataset(drawn.info, {}, {}),
+        "log_likelihood": rows(results["log_likelihood"]),
+        "log_prior": draws_dataset(results["log_prior"], {}, {}),
+        "posterior_predictive": rows(_replicate(binding, results, n, rng)),
+        "observed_data": observed,
+        "constant_data": constant_data(binding, runs),
+        "runs": runs_dataset(runs),
+    }
+    return xr.DataTree.from_dict(groups)
+
+
+def _refusal(fitted: Fit) -> str:
+    faults = "\n".join(f"  - {fault}" for fault in fitted.convergence.faults)
+    few = len(fitted.data.table) < len(fitted.convergence.table)
+    advice = ["draw more (sampler=Nuts(draws=2000), or target_accept=0.95 against divergences)"]
+    if few:
+        advice.append("pool more or choose a law of fewer parameters (there are fewer runs than parameters)")
+    advice.append("strict=False returns these draws; they are also in the error's `fit`")
+    return f"the chains do not agree:\n{faults}\nTry: " + "; ".join(advice) + "."

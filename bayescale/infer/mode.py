@@ -1,0 +1,118 @@
+"""Where the posterior is highest and how it curves there: the start of the chains and their first whitening."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.linalg import cholesky
+from scipy.optimize import minimize
+
+from bayescale.infer.density import Site, dimension
+from bayescale.infer.programs import Whitening
+
+EnergyAndSlope = Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+#: Starts that the optimiser is run from: the prior draws of lowest energy.
+STARTS = 2
+#: Curvatures below this are taken for it: along a direction that the data leave open the prior has about unit scale.
+_LEAST_CURVATURE = 0.05
+_STEP = 1e-4
+
+
+def find_mode(energy: EnergyAndSlope, draws: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mode and the Hessian of the energy there.
+
+    Parameters
+    ----------
+    energy : callable
+        Energy and its gradient at a flat vector.
+    draws : array (draw, dim)
+        Prior draws to start from.
+    held : bool array (dim,)
+        Coordinates that stay at their prior median (see :func:`scales_to_hold`).
+    """
+    center = np.median(draws, axis=0)
+    draws = np.where(held, center, np.vstack([center, draws]))
+    energies = np.array([_finite(energy, draw)[0] for draw in draws])
+    best = [_descend(energy, draws[i], ~held) for i in np.argsort(energies)[:STARTS]]
+    mode = min(best, key=lambda found: found[1])[0]
+    return mode, _hessian(energy, mode, held)
+
+
+def scales_to_hold(sites: tuple[Site, ...], rows: int) -> np.ndarray:
+    """Which coordinates have no mode worth the name, and are left for the warm-up to learn.
+
+    The joint density of a population and its members grows without bound as the spread goes to zero, and that of the noise
+    does where the parameters can pass through the runs; so spreads stay where they are, and so does the noise when there is
+    a population or there are fewer than two runs a parameter.
+    """
+    hierarchical = any("_tau" in site.name for site in sites)
+    few = rows < 2 * dimension(sites)
+    held = np.zeros(dimension(sites), dtype=bool)
+    for site in sites:
+        noise = site.name in ("sigma", "nu") and (hierarchical or few)
+        held[site.start : site.stop] = noise or "_tau" in site.name
+    return held
+
+
+def _finite(energy: EnergyAndSlope, at: np.ndarray) -> tuple[float, np.ndarray]:
+    value, slope = energy(at)
+    if np.isfinite(value) and np.isfinite(slope).all():
+        return float(value), np.asarray(slope)
+    return 1e30, np.zeros_like(at)
+
+
+def _descend(energy: EnergyAndSlope, start: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, float]:
+    def restricted(part: np.ndarray) -> tuple[float, np.ndarray]:
+        at = start.copy()
+        at[free] = part
+        value, slope = _finite(energy, at)
+        return value, slope[free]
+
+    found: Any = minimize(restricted, start[free], jac=True, method="BFGS", options={"maxiter": 2000, "gtol": 1e-4})
+    at = start.copy()
+    at[free] = found.x
+    return at, float(found.fun)
+
+
+def _hessian(energy: EnergyAndSlope, mode: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Central differences of the gradient; what was held gets a scale of a half and no correlation."""
+    steps = _STEP * np.eye(len(mode))
+    rows = [(_finite(energy, mode + h)[1] - _finite(energy, mode - h)[1]) / (2 * _STEP) for h in steps]
+    hessian = np.array(rows)
+    hessian[held, :] = hessian[:, held] = 0.0
+    hessian[held, held] = 4.0
+    return (hessian + hessian.T) / 2
+
+
+def whiten(mode: np.ndarray, hessian: np.ndarray) -> Whitening:
+    """Coordinates in which the normal approximation at the mode is standard."""
+    curvature, axes = np.linalg.eigh(hessian)
+    return Whitening(mode, axes / np.sqrt(np.maximum(curvature, _LEAST_CURVATURE)))
+
+
+def whiten_again(draws: np.ndarray, before: Whitening) -> Whitening:
+    """Coordinates learnt from draws of all chains, shrunk towards those in which they were made.
+
+    Parameters
+    ----------
+    draws : array (draw, dim)
+    before : Whitening
+
+    Notes
+    -----
+    The shrinkage is Stan's: the covariance of ``n`` draws counts ``n`` times, the old one ``dim + 5`` times
+    :cite:p:`stan`.
+    """
+    z = unwhiten(draws, before)
+    n, dim = z.shape
+    covariance = (n * np.cov(z, rowvar=False) + (dim + 5) * np.eye(dim)) / (n + dim + 5)
+    center = draws.mean(axis=0)
+    return Whitening(center, before.root @ cholesky(covariance, lower=True))
+
+
+def unwhiten(flat: np.ndarray, white: Whitening) -> np.ndarray:
+    """Whitened coordinates of flat vectors (the last axis)."""
+    return np.linalg.solve(white.root, (flat - white.center).reshape(-1, flat.shape[-1]).T).T.reshape(flat.shape)

@@ -1,0 +1,139 @@
+"""Everything that is compiled, once a model, sampler and shape: data, mode and whitening are arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpyro.handlers import seed, substitute, trace
+
+from bayescale.infer.density import Model, Site, latent_sites, potential
+from bayescale.infer.samplers import CHUNK, WINDOW, Sampler
+from bayescale.models.design import Design
+from bayescale.models.scaling import ScalingModel
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """Coordinates in which the posterior is about a standard normal: ``flat = center + root @ z``."""
+
+    center: Any
+    root: Any
+
+
+jax.tree_util.register_dataclass(Whitening, ["center", "root"], [])
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Compiled functions of one model, sampler and structure.
+
+    Parameters
+    ----------
+    sites : tuple of Site
+        Latent sites, in the order of the flat vector.
+    prior : callable (keys, design) -> flat draws
+        One prior draw a key.
+    energy_and_slope : callable (flat, design) -> (energy, gradient)
+    blank : callable (keys, z, design, whitening) -> states
+        States of the right shapes, without computing anything.
+    advance : callable (states, begin, keys, z, design, whitening) -> (states, draws)
+        Move every chain by one chunk of draws: from its state, or, where a window begins, from the whitened point ``z`` with
+        the step size to be adapted anew.
+    finish : callable (flat draws, design) -> results
+        What is reported of each draw: parameters, pointwise log likelihood, log prior, mean of each run.
+    """
+
+    sites: tuple[Site, ...]
+    prior: Callable[..., Any]
+    energy_and_slope: Callable[..., Any]
+    blank: Callable[..., Any]
+    advance: Callable[..., Any]
+    finish: Callable[..., Any]
+
+
+def programs(model: ScalingModel, sampler: Sampler, design: Design, response: str) -> Programs:
+    """The programs for a table; those of an earlier table of like structure are used again."""
+    sizes = tuple((name, slot.share.shape, tuple(p.shape for p in slot.parents)) for name, slot in design.slots.items())
+    key = (model, sampler.compiled, response, sizes)
+    if key not in _MADE:
+        _MADE[key] = _make(partial(model, response=response), sampler, design, response, model.assumptions)
+    return _MADE[key]
+
+
+_MADE: dict[Any, Programs] = {}
+
+#: Optimising takes longer than running: little of it for what runs a thousand times, none for what runs a few times.
+_RUN_OFTEN = {"xla_backend_optimization_level": int(__import__("os").environ.get("LEV","0"))}
+_RUN_ONCE = {"xla_backend_optimization_level": 0}
+
+
+def _make(model: Model, sampler: Sampler, design: Design, response: str, assumptions: Mapping[str, str]) -> Programs:
+    sites = latent_sites(model, design)
+    # The inner jit is traced once and shared by every program that calls it.
+    energy = jax.jit(potential(model, sites))
+
+    def advance(state: Any, begin: Any, key: Any, z: Any, design: Design, white: Whitening) -> Any:
+        made = sampler.kernel(lambda at: energy(white.center + white.root @ at, design))
+        # A kernel learns its schedule in `init`, so every call makes a first state; it is used where a window begins.
+        first = made.init(key, WINDOW, z, (), {})
+        state = jax.tree.map(lambda new, old: jnp.where(begin, new, old), first, state)
+
+        def one(state: Any, _: None) -> Any:
+            state = made.sample(state, (), {})
+            info = {
+                "energy": state.energy,
+                "n_steps": state.num_steps,
+                "acceptance_rate": state.accept_prob,
+                "diverging": state.diverging,
+                "step_size": state.adapt_state.step_size,
+            }
+            return state, (white.center + white.root @ state.z, info)
+
+        return jax.lax.scan(one, state, None, length=CHUNK)
+
+    def prior(key: Any, design: Design) -> Any:
+        sampled = trace(seed(model, key)).get_trace(design)
+        return jnp.concatenate([site.unconstrain(sampled[site.name]["value"]) for site in sites])
+
+    def blank(keys: Any, z: Any, design: Design, white: Whitening) -> Any:
+        def init(key: Any, z: Any) -> Any:
+            return sampler.kernel(lambda at: energy(white.center + white.root @ at, design)).init(key, WINDOW, z, (), {})
+
+        return jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), jax.eval_shape(jax.vmap(init), keys, z))
+
+    return Programs(
+        sites=sites,
+        blank=blank,
+        prior=jax.jit(jax.vmap(prior, (0, None)), compiler_options=_RUN_ONCE),
+        energy_and_slope=jax.jit(jax.value_and_grad(energy), compiler_options=_RUN_OFTEN),
+        advance=jax.jit(jax.vmap(advance, (0, None, 0, 0, None, None)), compiler_options=_RUN_OFTEN),
+        finish=jax.jit(jax.vmap(partial(_report, model, sites, response, assumptions), (0, None)), compiler_options=_RUN_ONCE),
+    )
+
+
+def _report(
+    model: Model,
+    sites: tuple[Site, ...],
+    response: str,
+    assumptions: Mapping[str, str],
+    flat: Any,
+    design: Design,
+) -> dict[str, Any]:
+    """What is reported of one draw."""
+    values = {site.name: site.constrain(flat) for site in sites}
+    made = trace(substitute(model, values)).get_trace(design)
+    observed, mean = made[response], f"{response}_mean"
+    derived = {k: v["value"] for k, v in made.items() if v["type"] == "deterministic"}
+    plain = {k: v for k, v in values.items() if not k.endswith("_latent")}
+    return {
+        "mean": derived.pop(mean),
+        "parameters": derived | plain,
+        "log_likelihood": observed["fn"].log_prob(observed["value"]),
+        "log_prior": {name: jnp.sum(made[site]["fn"].log_prob(values[site])) for site, name in assumptions.items()},
+    }

@@ -1,0 +1,119 @@
+"""Run the chains: prior draws, mode, warm-up window by window, then draws chunk by chunk until they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bayescale.core.numerics import to_numpy
+from bayescale.infer.convergence import Agreement
+from bayescale.infer.density import dimension
+from bayescale.infer.mode import find_mode, scales_to_hold, unwhiten, whiten, whiten_again
+from bayescale.infer.programs import Programs
+from bayescale.infer.samplers import CHUNK, WINDOW, Sampler
+from bayescale.models.design import Design
+
+#: Windows of warm-up with a population in the model, whose spread the mode cannot tell, and without one.
+WINDOWS = {True: 4, False: 1}
+
+#: Tells how far the run is: chunks done, chunks in all, what is being done.
+Report = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What the chains gave.
+
+    Parameters
+    ----------
+    flat : array (chain, draw, dim)
+        Unconstrained draws.
+    info : dict of array (chain, draw)
+        Sampler statistics.
+    prior : array (draw, dim)
+        Unconstrained prior draws.
+    interrupted : bool
+        Ctrl-C came, and these are the draws until then.
+    """
+
+    flat: np.ndarray
+    info: dict[str, np.ndarray]
+    prior: np.ndarray
+    interrupted: bool = False
+
+
+def sample(
+    made: Programs,
+    design: Design,
+    sampler: Sampler,
+    seed: int,
+    agreement: Callable[[np.ndarray], Agreement],
+    report: Report,
+) -> Draws:
+    """Draw from the posterior of a table.
+
+    Parameters
+    ----------
+    agreement : callable
+        How far unconstrained draws (chain, draw, dim) are from meeting the convergence rule.
+    report : callable
+        Called before every chunk.
+    """
+    rng = np.random.default_rng(seed)
+    chains = sampler.chains
+    prior = np.asarray(made.prior(_keys(rng, chains * CHUNK), design))
+    hierarchical = any("_tau" in site.name for site in made.sites)
+    windows = WINDOWS[hierarchical]
+    first, least = windows * (WINDOW // CHUNK), -(-sampler.draws // CHUNK)
+    most = max(least, -(-(sampler.max_draws or 4 * sampler.draws) // CHUNK))
+    report(0, first + least, "finding the mode")
+    held = scales_to_hold(made.sites, int(design.mask.sum()))
+    mode, hessian = find_mode(lambda at: made.energy_and_slope(at, design), prior[:32], held)
+    white = whiten(mode, hessian)
+    z = rng.standard_normal((chains, dimension(made.sites)))
+    kept: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
+    done = 0
+    states: Any = None
+    try:
+        for window in range(windows):
+            keys, warm = _keys(rng, chains), []
+            for i in range(WINDOW // CHUNK):
+                report(done, first + least, "warming up")
+                states = made.blank(keys, z, design, white) if states is None else states
+                states, (flat, _) = made.advance(states, i == 0, keys, z, design, white)
+                warm.append(np.asarray(flat))
+                done += 1
+            if window + 1 < windows:
+                # The first chunk of a window still travels to where the chains belong.
+                settled = np.concatenate(warm[1:], axis=1)
+                new = whiten_again(settled.reshape(-1, settled.shape[-1]), white)
+                z, white = unwhiten(warm[-1][:, -1], new), new
+        while len(kept) < least or (len(kept) < most and agreement(_join(kept)) is Agreement.NEAR):
+            report(done, max(first + least, done + 1), "sampling" if len(kept) < least else "sampling on")
+            for _ in range(1 if len(kept) < least else max(1, least // 2)):
+                states, (flat, info) = made.advance(states, False, keys, z, design, white)
+                kept.append((np.asarray(flat), to_numpy(info)))
+                done += 1
+    except KeyboardInterrupt:
+        if not kept:
+            raise
+        return Draws(_join(kept), _join_info(kept), prior, interrupted=True)
+    report(done, done, "done")
+    return Draws(_join(kept), _join_info(kept), prior)
+
+
+def _keys(rng: np.random.Generator, number: int) -> np.ndarray:
+    """JAX's raw keys, made by NumPy: any pair of words is one, and nothing is compiled to split them."""
+    return rng.integers(0, 2**32, size=(number, 2), dtype=np.uint32)
+
+
+def _join(kept: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> np.ndarray:
+    return np.concatenate([flat for flat, _ in kept], axis=1)
+
+
+def _join_info(kept: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([info[name] for _, info in kept], axis=1) for name in kept[0][1]}
+

@@ -1,0 +1,113 @@
+"""Settings of the samplers; both run in whitened coordinates with an identity mass matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpyro.infer import HMC, NUTS
+
+from bayescale.core.errors import SpecError
+
+#: Draws between two looks at the host: the progress bar moves, Ctrl-C is heard, the whitening is renewed.
+CHUNK = 50
+#: Warm-up of one window of step-size adaptation.
+WINDOW = 150
+
+
+def _check(chains: int, draws: int, target_accept: float) -> None:
+    faults = []
+    if chains < 2:
+        faults.append(f"chains must be at least 2, or R-hat says nothing; got {chains}")
+    if draws < 4:
+        faults.append(f"draws must be at least 4, got {draws}")
+    if not 0.5 <= target_accept < 1:
+        faults.append(f"target_accept lies between 0.5 and 1, got {target_accept}")
+    if faults:
+        raise SpecError("sampler: " + "; ".join(faults))
+
+
+@dataclass(frozen=True)
+class Nuts:
+    """The no-U-turn sampler :cite:p:`hoffman2014`, NumPyro's, in whitened coordinates.
+
+    Parameters
+    ----------
+    chains : int
+        Chains, run side by side in one program.
+    draws : int
+        Draws of each chain that are kept, rounded up to a multiple of 50.
+    max_draws : int, optional
+        Go on to so many draws while the convergence rule is not met; by default four times ``draws``.
+    target_accept : float
+        Acceptance that the step size is tuned to.
+    max_tree_depth : int
+        At most ``2**max_tree_depth - 1`` leapfrog steps a draw.
+    """
+
+    chains: int = 4
+    draws: int = 600
+    max_draws: int | None = None
+    target_accept: float = 0.8
+    max_tree_depth: int = 8
+
+    def __post_init__(self) -> None:
+        _check(self.chains, self.draws, self.target_accept)
+
+    @property
+    def compiled(self) -> tuple[object, ...]:
+        """The settings that a compiled program depends on."""
+        return Nuts, self.target_accept, self.max_tree_depth
+
+    def kernel(self, potential: Any) -> Any:
+        """NumPyro kernel for a potential on whitened coordinates."""
+        return NUTS(
+            potential_fn=potential,
+            adapt_mass_matrix=False,
+            target_accept_prob=self.target_accept,
+            max_tree_depth=self.max_tree_depth,
+        )
+
+
+@dataclass(frozen=True)
+class Hmc:
+    """Hamiltonian Monte Carlo with a fixed number of leapfrog steps :cite:p:`neal2011`: cheaper to compile than NUTS.
+
+    It is the sampler of batches and of many chains: no chain waits for the longest tree of the others.
+
+    Parameters
+    ----------
+    chains, draws, max_draws, target_accept
+        As for :class:`Nuts`.
+    steps : int
+        Leapfrog steps a draw.
+    """
+
+    chains: int = 4
+    draws: int = 1000
+    max_draws: int | None = None
+    target_accept: float = 0.8
+    steps: int = 3
+
+    def __post_init__(self) -> None:
+        _check(self.chains, self.draws, self.target_accept)
+        if self.steps < 1:
+            raise SpecError(f"sampler: steps must be at least 1, got {self.steps}")
+
+    @property
+    def compiled(self) -> tuple[object, ...]:
+        """The settings that a compiled program depends on."""
+        return Hmc, self.target_accept, self.steps
+
+    def kernel(self, potential: Any) -> Any:
+        """NumPyro kernel for a potential on whitened coordinates."""
+        return HMC(
+            potential_fn=potential,
+            adapt_mass_matrix=False,
+            target_accept_prob=self.target_accept,
+            num_steps=self.steps,
+            trajectory_length=None,
+        )
+
+
+Sampler = Nuts | Hmc

@@ -1,0 +1,1 @@
+"""NumPyro models: specification only, no inference."""

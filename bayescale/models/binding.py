@@ -1,0 +1,199 @@
+"""A model meets a table: which column is which covariate, where the reference run lies, which row is in which group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayescale.core.errors import DataError, SpecError, unknown
+from bayescale.core.frozen import FrozenMap
+from bayescale.core.names import COVARIATES
+from bayescale.data.runs import Runs
+from bayescale.laws.base import Law
+from bayescale.laws.param import Param
+from bayescale.models.design import Design, Prior, Slot, bucket, pad
+from bayescale.models.groups import Level, make_levels
+from bayescale.models.literature import literature_priors
+from bayescale.models.pooling import CompletePooling, PartialPooling
+from bayescale.models.scaling import ScalingModel
+
+#: From so many runs in a group its level is better sampled itself than as an offset from the population.
+CENTERED_FROM = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Binding:
+    """A model bound to a table.
+
+    Parameters
+    ----------
+    model : ScalingModel
+    axes : mapping of covariate to column
+        Where each covariate of the law is read from.
+    reference : mapping of covariate to float
+        The reference run: geometric mean of the fitted rows.
+    levels : mapping of columns to Level
+        Groups of every nesting that the model pools over, and of its outer parts.
+    response_scale : float
+        Median size of the response, in which laws without a unit state their levels.
+    params : mapping of str to Param
+        Priors in force.
+    design : Design
+        The arrays that the model sees.
+    """
+
+    model: ScalingModel
+    axes: FrozenMap[str, str]
+    reference: FrozenMap[str, float]
+    levels: Mapping[tuple[str, ...], Level]
+    response_scale: float
+    params: FrozenMap[str, Param]
+    design: Design
+
+    def level(self, name: str) -> Level | None:
+        """Innermost groups of a parameter; None when it is completely pooled."""
+        by = self.model.pooling_of(name).by
+        return self.levels[tuple(by)] if by else None
+
+    def prior_of(self, name: str) -> tuple[float, float, float]:
+        """Location, scale and spread of a parameter's prior on its link scale, in the units of the response."""
+        return in_units(self.params[name], self.response_scale)
+
+
+def bind(model: ScalingModel, runs: Runs) -> Binding:
+    """Prepare a table for a model.
+
+    Raises
+    ------
+    SpecError
+        When a covariate of the law cannot be told, or exponents would be pooled over unlike conventions.
+    DataError
+        When a column that the model needs is missing.
+    """
+    axes = resolve_axes(model, runs)
+    table = runs.table
+    levels = make_levels(table, {tuple(p.by) for p in model.pooling.values()})
+    _check_conventions(model, runs, axes)
+    logs = {c: np.log(table[column].to_numpy(float)) for c, column in axes.items()}
+    reference = {c: float(np.exp(v.mean())) for c, v in logs.items()}
+    y = table[runs.response].to_numpy(float)
+    if model.noise.on == "log" and (y <= 0).any():
+        rows = table.index[y <= 0].tolist()
+        raise DataError(
+            f"noise on the log scale needs a positive {runs.response}; rows {rows[:5]} are not. "
+            "For a response that may be negative use noise=StudentT(on='plain')."
+        )
+    scale = float(np.median(np.abs(y))) or 1.0
+    params = _priors(model, runs)
+    rows = bucket(len(y))
+    slots = {p: _slot(model, p, levels, runs, rows) for p in model.law.params}
+    located = {p: in_units(v, scale) for p, v in {**params, "sigma": model.noise.prior}.items()}
+    design = Design(
+        log_x={c: pad(v - np.log(reference[c]), rows, 0.0) for c, v in logs.items()},
+        y=pad(y, rows, 1.0),
+        se=pad(_standard_errors(model, runs, y), rows, 0.0),
+        mask=np.arange(rows) < len(y),
+        slots=slots,
+        priors={p: Prior(*(np.asarray(v) for v in values)) for p, values in located.items()},
+    )
+    return Binding(model, FrozenMap(axes), FrozenMap(reference), levels, scale, FrozenMap(params), design)
+
+
+def resolve_axes(model: ScalingModel, runs: Runs) -> dict[str, str]:
+    """Column of each covariate of the model's law."""
+    return {c: model.axes.get(c) or _default_axis(model.law, c, runs) for c in model.law.covariates} | _check_axes(model, runs)
+
+
+def _check_axes(model: ScalingModel, runs: Runs) -> dict[str, str]:
+    missing = [unknown("column", column, _numeric(runs)) for column in model.axes.values() if column not in _numeric(runs)]
+    if missing:
+        raise DataError("a covariate is read from a column that the table lacks:", missing)
+    return dict(model.axes)
+
+
+def _numeric(runs: Runs) -> list[str]:
+    return [c for c in runs.table.select_dtypes("number").columns if c != runs.response]
+
+
+def _default_axis(law: Law, covariate: str, runs: Runs) -> str:
+    columns = _numeric(runs)
+    if covariate in columns:
+        return covariate
+    if len(law.covariates) > 1:
+        raise DataError(f"law {law.name!r} needs a column it does not find:", [unknown("column", covariate, columns)])
+    derived = {"flops"} if any(note.startswith("flops derived") for note in runs.notes) else set()
+    known = [c for c in columns if c in COVARIATES and c not in derived]
+    varying = [c for c in known if runs.table[c].nunique() > 1]
+    if len(varying) == 1:
+        return varying[0]
+    if not varying:
+        raise SpecError(f"law {law.name!r} is of one variable, and no covariate varies (columns: {', '.join(columns)}).")
+    candidates = " or ".join(f"axes={{{covariate!r}: {c!r}}}" for c in varying)
+    raise SpecError(f"law {law.name!r} is of one variable, and several covariates vary: say {candidates}.")
+
+
+def _priors(model: ScalingModel, runs: Runs) -> dict[str, Param]:
+    params = dict(model.law.params)
+    if model.priors == "literature":
+        chosen: Mapping[str, Param] = literature_priors(model.law, runs.conventions)
+    else:
+        chosen = {} if isinstance(model.priors, str) else model.priors
+    return {p: v.with_prior(chosen[p]) if p in chosen else v for p, v in params.items()}
+
+
+def in_units(param: Param, scale: float) -> tuple[float, float, float]:
+    """Location, scale and spread of a prior on the link scale, a level in multiples of the response made absolute."""
+    if param.unit != "response":
+        return param.loc, param.scale, param.spread
+    if param.link == "log":
+        return param.loc + float(np.log(scale)), param.scale, param.spread
+    return param.loc * scale, param.scale * scale, param.spread * scale
+
+
+def _slot(model: ScalingModel, name: str, levels: Mapping[tuple[str, ...], Level], runs: Runs, rows: int) -> Slot:
+    pooling, n = model.pooling_of(name), len(runs.table)
+    if isinstance(pooling, CompletePooling):
+        codes, size, parents = np.zeros(n, dtype=int), 1, ()
+    else:
+        by = tuple(pooling.by)
+        level = levels[by]
+        codes, size = level.codes(runs.table), level.size
+        chain = [levels[by[: i + 1]] for i in range(len(by))]
+        above = [inner.parent(outer) for outer, inner in zip(chain[:-1], chain[1:], strict=True)]
+        parents = (np.zeros(chain[0].size, dtype=int), *above)
+    member = (codes[None, :] == np.arange(size)[:, None]).astype(float)
+    counts = member.sum(axis=1)
+    centered = np.ones(size)
+    if isinstance(pooling, PartialPooling):
+        by_default = (counts >= CENTERED_FROM) & bool(model.law.params[name].unit)
+        centered = by_default.astype(float) if pooling.centered is None else np.full(size, float(pooling.centered))
+    return Slot(pad(codes, rows, 0), pad(member / counts[:, None], rows, 0.0), centered, parents)
+
+
+def _standard_errors(model: ScalingModel, runs: Runs, y: np.ndarray) -> np.ndarray:
+    column = f"{runs.response}_sd"
+    if column not in runs.table:
+        return np.zeros_like(y)
+    known = runs.table[column].fillna(0.0).to_numpy(float)
+    return known / y if model.noise.on == "log" else known
+
+
+def _check_conventions(model: ScalingModel, runs: Runs, axes: Mapping[str, str]) -> None:
+    """Refuse to pool exponents over groups that measure different things."""
+    stated = {**runs.units, **runs.conventions}
+    relevant = {q: stated[q] for q in {*axes.values(), runs.response} if q in stated and stated[q] in runs.table}
+    shapes = [p for p, v in model.law.params.items() if not v.unit]
+    for name in shapes:
+        pooling = model.pooling_of(name)
+        if not isinstance(pooling, PartialPooling) or pooling.across_conventions:
+            continue
+        for quantity, column in relevant.items():
+            kinds = sorted(runs.table[column].astype(str).unique())
+            if len(kinds) > 1:
+                raise SpecError(
+                    f"{name!r} would be pooled over groups whose {quantity} differ in convention ({', '.join(kinds)}; column "
+                    f"{column!r}), and exponents of unlike conventions are not comparable. Convert or split the table, or say "
+                    f"PartialPooling({pooling.by!r}, across_conventions=True)."
+                )

@@ -1,0 +1,86 @@
+"""What a model sees of a table: arrays only, so that one compiled program serves every table of like shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+Array = Any  # a NumPy array outside a traced function, a JAX tracer inside
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Prior:
+    """Prior of one parameter on its link scale, in the units of the response; scalars.
+
+    ``loc`` and ``scale`` are those of the population mean, ``spread`` that of the half-normal on its spread over groups.
+    """
+
+    loc: Array
+    scale: Array
+    spread: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Slot:
+    """Where the groups of one parameter are; one group when it is completely pooled.
+
+    Parameters
+    ----------
+    rows : int array (run,)
+        Group of each row.
+    share : float array (group, run)
+        Weights that average a quantity of the rows over each group.
+    centered : float array (group,)
+        1 where the value itself is sampled, 0 where its standardised offset is.
+    parents : tuple of int array
+        For each level, outermost first: of each of its groups, the group of the level above (0, the whole, for the first).
+    """
+
+    rows: Array
+    share: Array
+    centered: Array
+    parents: tuple[Array, ...] = ()
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Design:
+    """A table as a model sees it; rows are padded to a bucket size and masked.
+
+    Parameters
+    ----------
+    log_x : dict of covariate to float array (run,)
+        Log ratio of each covariate to the reference run.
+    y : float array (run,)
+        Response.
+    se : float array (run,)
+        Known standard error on the noise's scale; 0 where none is given.
+    mask : bool array (run,)
+        False in padded rows.
+    slots : dict of parameter to Slot
+    priors : dict of parameter to Prior
+        Those of the law, and of the noise scale under ``"sigma"``.
+    """
+
+    log_x: dict[str, Array]
+    y: Array
+    se: Array
+    mask: Array
+    slots: dict[str, Slot]
+    priors: dict[str, Prior]
+
+
+def bucket(rows: int) -> int:
+    """Number of rows to pad to: 16, 32, 64 … so that tables of like size share a program."""
+    return max(16, 1 << (rows - 1).bit_length())
+
+
+def pad(values: np.ndarray, rows: int, fill: float) -> np.ndarray:
+    """``values`` lengthened to ``rows`` along the last axis."""
+    width = [(0, 0)] * (values.ndim - 1) + [(0, rows - values.shape[-1])]
+    return np.pad(values, width, constant_values=fill)

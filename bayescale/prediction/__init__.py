@@ -1,0 +1,1 @@
+"""From draws to forecasts and derived quantities."""

@@ -1,0 +1,1 @@
+"""Written reports of a decision."""
