@@ -159,7 +159,7 @@ def fit(
     ['A', 'E', 'alpha', 'nu', 'sigma']
     """
     sampler = sampler or Nuts()
-    runs = as_runs(data, columns=_columns(model, columns), groups=model.group_columns, response=response)
+    runs = _read(model, data, columns, response)
     binding = bind(model, runs)
     dims, coords = parameter_dims(binding), coordinates(binding, runs)
     with double_precision(), compilation_cache_of_ours(), progress_bar(progress, "chunk") as report:
@@ -182,10 +182,21 @@ def fit(
     return fitted
 
 
-def _columns(model: ScalingModel, columns: Mapping[str, str] | None) -> dict[str, str]:
-    """The user's mapping, and the columns that the model itself names."""
-    named = dict.fromkeys(model.axes.values(), "")
-    return {c: c for c in named if c not in (columns or {})} | dict(columns or {})
+def _read(model: ScalingModel, data: pd.DataFrame | Runs, columns: Mapping[str, str] | None, response: str) -> Runs:
+    """The table with what the model needs of it; columns that it does not use may be as they are."""
+    if isinstance(data, Runs):
+        return as_runs(data, groups=model.group_columns, response=data.response, positive_response=model.noise.on == "log")
+    needed = [model.axes.get(c, c) for c in model.law.covariates]
+    # A law of one variable whose axis is not named takes the one covariate that varies, so all of them are read.
+    unnamed = needed == ["x"] and "x" not in {*(columns or {}), *getattr(data, "columns", ())}
+    return as_runs(
+        data,
+        columns=columns,
+        groups=model.group_columns,
+        response=response,
+        covariates=None if unnamed else needed,
+        positive_response=model.noise.on == "log",
+    )
 
 
 def _finish(made: Programs, flat: np.ndarray, design: Design) -> dict[str, Any]:

@@ -68,8 +68,8 @@ def programs(model: ScalingModel, sampler: Sampler, design: Design, response: st
 
 _MADE: dict[Any, Programs] = {}
 
-#: Optimising takes longer than running: little of it for what runs a thousand times, none for what runs a few times.
-_RUN_OFTEN = {"xla_backend_optimization_level": int(__import__("os").environ.get("LEV","0"))}
+#: XLA's optimiser takes longer than the programs run: some of it for the one that runs for seconds, none for the others.
+_RUN_OFTEN = {"xla_backend_optimization_level": 1}
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
 
 
@@ -111,7 +111,7 @@ def _make(model: Model, sampler: Sampler, design: Design, response: str, assumpt
         sites=sites,
         blank=blank,
         prior=jax.jit(jax.vmap(prior, (0, None)), compiler_options=_RUN_ONCE),
-        energy_and_slope=jax.jit(jax.value_and_grad(energy), compiler_options=_RUN_OFTEN),
+        energy_and_slope=jax.jit(jax.value_and_grad(energy), compiler_options=_RUN_ONCE),
         advance=jax.jit(jax.vmap(advance, (0, None, 0, 0, None, None)), compiler_options=_RUN_OFTEN),
         finish=jax.jit(jax.vmap(partial(_report, model, sites, response, assumptions), (0, None)), compiler_options=_RUN_ONCE),
     )

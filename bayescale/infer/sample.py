@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bayescale.core.numerics import to_numpy
-from bayescale.infer.convergence import Agreement
+from bayescale.infer.convergence import MAX_DIVERGENT, Agreement
 from bayescale.infer.density import dimension
 from bayescale.infer.mode import find_mode, scales_to_hold, unwhiten, whiten, whiten_again
 from bayescale.infer.programs import Programs
@@ -18,6 +18,9 @@ from bayescale.models.design import Design
 
 #: Windows of warm-up with a population in the model, whose spread the mode cannot tell, and without one.
 WINDOWS = {True: 4, False: 1}
+
+#: How often the step is halved, and sampling begun again, because too many draws diverge.
+MOST_HALVINGS = 2
 
 #: Tells how far the run is: chunks done, chunks in all, what is being done.
 Report = Callable[[int, int, str], None]
@@ -91,18 +94,31 @@ def sample(
                 settled = np.concatenate(warm[1:], axis=1)
                 new = whiten_again(settled.reshape(-1, settled.shape[-1]), white)
                 z, white = unwhiten(warm[-1][:, -1], new), new
+        halvings = 0
         while len(kept) < least or (len(kept) < most and agreement(_join(kept)) is Agreement.NEAR):
-            report(done, max(first + least, done + 1), "sampling" if len(kept) < least else "sampling on")
+            doing = "sampling" if len(kept) < least else "sampling on"
             for _ in range(1 if len(kept) < least else max(1, least // 2)):
+                report(done, max(first + least, done + 1), doing)
                 states, (flat, info) = made.advance(states, False, keys, z, design, white)
                 kept.append((np.asarray(flat), to_numpy(info)))
                 done += 1
+            if len(kept) >= least and _divergent(kept) > MAX_DIVERGENT and halvings < MOST_HALVINGS:
+                # Where the posterior narrows, the step that suits its bulk is too long: draw anew with half of it.
+                adapted = states.adapt_state
+                states = states._replace(adapt_state=adapted._replace(step_size=adapted.step_size / 2))
+                halvings += 1
+                done -= len(kept)
+                kept.clear()
     except KeyboardInterrupt:
         if not kept:
             raise
         return Draws(_join(kept), _join_info(kept), prior, interrupted=True)
     report(done, done, "done")
     return Draws(_join(kept), _join_info(kept), prior)
+
+
+def _divergent(kept: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> float:
+    return float(np.mean([info["diverging"] for _, info in kept]))
 
 
 def _keys(rng: np.random.Generator, number: int) -> np.ndarray:

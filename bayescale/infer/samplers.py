@@ -48,7 +48,7 @@ class Nuts:
     chains: int = 4
     draws: int = 600
     max_draws: int | None = None
-    target_accept: float = 0.8
+    target_accept: float = 0.9
     max_tree_depth: int = 8
 
     def __post_init__(self) -> None:

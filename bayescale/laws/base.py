@@ -124,6 +124,7 @@ def _build(function: LawFunction, name: str, params: Mapping[str, Param], cite: 
         if isinstance(param, Param):
             faults += [f"{key!r} decays along {c!r}, which is no covariate" for c in param.decays if c not in covariates]
             faults += [f"{key!r} decays with {e!r}, which is no parameter" for e in param.decays.values() if e not in keywords]
+            faults += [f"{key!r} is above {o!r}, which is no other parameter" for o in param.above or () if o not in keywords or o == key]
     if faults:
         raise SpecError(f"law {name!r} is not well formed:\n" + "\n".join(f"  - {f}" for f in faults))
     ordered = FrozenMap({k: params[k] for k in keywords})

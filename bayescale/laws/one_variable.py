@@ -19,7 +19,7 @@ RESPONSE = "response"
 @law(
     cite="hestness2017",
     response="loss",
-    A=Param.positive(1.0, 0.5, unit=RESPONSE, doc="response at the reference run", decays={"x": "alpha"}),
+    A=Param.positive(1.0, 0.5, unit=RESPONSE, doc="response at the reference run", decays={"x": "alpha"}, above=()),
     alpha=Param.positive(0.2, 0.8, doc="exponent of x"),
 )
 def power_law(x: Any, *, A: Any, alpha: Any) -> Any:
@@ -36,7 +36,7 @@ def power_law(x: Any, *, A: Any, alpha: Any) -> Any:
     cite="henighan2020",
     response="loss",
     E=Param.positive(0.6, 0.5, unit=RESPONSE, doc="floor (irreducible loss)"),
-    A=Param.positive(0.4, 0.7, unit=RESPONSE, doc="reducible loss at the reference run", decays={"x": "alpha"}),
+    A=Param.positive(0.4, 0.7, unit=RESPONSE, doc="reducible loss at the reference run", decays={"x": "alpha"}, above=("E",)),
     alpha=Param.positive(0.3, 0.6, doc="exponent of x"),
 )
 def power_law_offset(x: Any, *, E: Any, A: Any, alpha: Any) -> Any:

@@ -36,6 +36,9 @@ class Param:
     decays : mapping of covariate to exponent, optional
         Says that this amplitude multiplies ``covariate**-exponent``, so that samplers can move it to the scale where the
         data lie, and the paper's constant at covariate = 1 can be derived.
+    above : tuple of str, optional
+        The levels that add up with this amplitude to the response (``("E",)`` for ``E + A x^-alpha``, none for
+        ``A x^-alpha``). Samplers then look for the amplitude where the runs put it, given those.
     group_sd : float, optional
         Scale of the half-normal prior on the spread between groups, on the link scale; by default 0.5 for a level and
         0.2 for a shape.
@@ -47,6 +50,7 @@ class Param:
     unit: str = ""
     doc: str = ""
     decays: FrozenMap[str, str] = field(default_factory=FrozenMap)
+    above: tuple[str, ...] | None = None
     group_sd: float | None = None
 
     def __post_init__(self) -> None:
@@ -65,12 +69,13 @@ class Param:
         unit: str = "",
         doc: str = "",
         decays: dict[str, str] | None = None,
+        above: tuple[str, ...] | None = None,
         group_sd: float | None = None,
     ) -> Param:
         """A positive parameter, ``LogNormal(log(median), log_sd)``."""
         if not median > 0:
             raise SpecError(f"the median of a positive parameter must be positive, got {median}")
-        return cls("log", math.log(median), log_sd, unit, doc, FrozenMap(decays), group_sd)
+        return cls("log", math.log(median), log_sd, unit, doc, FrozenMap(decays), above, group_sd)
 
     @classmethod
     def real(cls, mean: float, sd: float, *, unit: str = "", doc: str = "", group_sd: float | None = None) -> Param:

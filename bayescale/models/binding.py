@@ -19,8 +19,9 @@ from bayescale.models.literature import literature_priors
 from bayescale.models.pooling import CompletePooling, PartialPooling
 from bayescale.models.scaling import ScalingModel
 
-#: From so many runs in a group its level is better sampled itself than as an offset from the population.
-CENTERED_FROM = 3
+#: From so many runs in a group its data say more of it than the population does, and it is sampled itself (a level) or
+#: half-way between itself and its offset (an exponent, of which they say less); below, as an offset from the population.
+CENTERED_FROM, CENTERED_LEVEL, CENTERED_SHAPE = 3, 1.0, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +168,9 @@ def _slot(model: ScalingModel, name: str, levels: Mapping[tuple[str, ...], Level
     counts = member.sum(axis=1)
     centered = np.ones(size)
     if isinstance(pooling, PartialPooling):
-        by_default = (counts >= CENTERED_FROM) & bool(model.law.params[name].unit)
-        centered = by_default.astype(float) if pooling.centered is None else np.full(size, float(pooling.centered))
+        well_seen = CENTERED_LEVEL if model.law.params[name].unit else CENTERED_SHAPE
+        by_default = np.where(counts >= CENTERED_FROM, well_seen, 0.0)
+        centered = by_default if pooling.centered is None else np.full(size, float(pooling.centered))
     return Slot(pad(codes, rows, 0), pad(member / counts[:, None], rows, 0.0), centered, parents)
 
 

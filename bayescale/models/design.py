@@ -36,7 +36,7 @@ class Slot:
     share : float array (group, run)
         Weights that average a quantity of the rows over each group.
     centered : float array (group,)
-        1 where the value itself is sampled, 0 where its standardised offset is.
+        1 where the value itself is sampled, 0 where its standardised offset is, in between a mixture.
     parents : tuple of int array
         For each level, outermost first: of each of its groups, the group of the level above (0, the whole, for the first).
     """

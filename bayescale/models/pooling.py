@@ -35,9 +35,9 @@ class PartialPooling:
     across_conventions : bool
         Pool an exponent although the groups state their scales or losses in different units or conventions.
     centered : bool, optional
-        Sample the values themselves (True) or their standardised offsets (False). By default levels (amplitudes,
-        floors) are centred in groups of three runs or more, and everything else is not: this changes how fast the
-        sampler moves, not the model.
+        Sample the values themselves (True) or their standardised offsets (False). By default, in groups of three runs or
+        more, levels (amplitudes, floors) are centred and exponents half centred, and nothing is in smaller groups. This
+        changes how fast the sampler moves, not the model.
     """
 
     by: str | tuple[str, ...]

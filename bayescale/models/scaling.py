@@ -149,44 +149,110 @@ class ScalingModel:
             observe(self.noise, response, loc, jnp.sqrt(sigma**2 + design.se**2), tails, design.y)
 
     def _order(self) -> list[str]:
-        """Shapes before the amplitudes that decay with them: an amplitude is moved along its law, which takes the exponent."""
-        return sorted(self.law.params, key=lambda p: bool(self.law.params[p].decays))
+        """Every parameter after those that :meth:`_estimate` takes: floors, exponents, then amplitudes."""
+
+        def rank(name: str) -> tuple[bool, bool, int]:
+            param = self.law.params[name]
+            return bool(param.decays), not param.unit, len(param.above or ())
+
+        return sorted(self.law.params, key=rank)
 
     def _sample(self, name: str, design: Design, by_row: dict[str, Any]) -> Any:
         """Value of one parameter at every row."""
         param, slot, prior = self.law.params[name], design.slots[name], design.priors[name]
         pooling = self.pooling_of(name)
-        if isinstance(pooling, CompletePooling):
-            value = inverse_link(param.link, numpyro.sample(f"{name}_latent", dist.Normal(prior.loc, prior.scale)))
-            return numpyro.deterministic(name, value)
-        # What is sampled is the amplitude where the group's runs lie, hardly correlated with the exponent;
-        # a shift of location only, so that the prior stays on the amplitude at the reference run.
-        logs = [by_row[exponent] * design.log_x[covariate] for covariate, exponent in param.decays.items()]
-        shift = slot.share @ sum(logs[1:], start=logs[0]) if logs else jnp.zeros(slot.centered.shape)
+        # Sampled is how far the parameter lies from where the group's runs put it, given those sampled before:
+        # a shift of location only, so that the prior stays on the parameter itself, and nearly uncorrelated.
+        estimate = self._estimate(name, design, by_row)
+        shift = jnp.zeros(slot.centered.shape) if estimate is None else slot.share @ estimate
         if isinstance(pooling, PartialPooling):
             raw = _partial(name, pooling.by, param.link, slot, prior, shift)
         else:
             with numpyro.plate(f"{name}_group", shift.shape[0]):
                 raw = numpyro.sample(f"{name}_latent", dist.Normal(prior.loc - shift, prior.scale)) + shift
-        return numpyro.deterministic(name, inverse_link(param.link, raw))[slot.rows]
+        value = inverse_link(param.link, raw)
+        if isinstance(pooling, CompletePooling):
+            return numpyro.deterministic(name, value[0])
+        return numpyro.deterministic(name, value)[slot.rows]
+
+    def _estimate(self, name: str, design: Design, by_row: dict[str, Any]) -> Any:
+        """Where each run puts the logarithm of a parameter, given those sampled before; None where nothing is known.
+
+        In ``y = E + A x^-alpha``: ``A`` at ``(y - E) x^alpha``, and ``alpha`` at a constant over ``1 - E / y``, which keeps
+        the local slope of the law.
+        """
+        params = self.law.params
+        param = params[name]
+        additive = self.noise.on == "log" and param.link == "log"
+        if param.decays:
+            moved = self._decay(name, design, by_row)
+            if param.above is None or not additive:
+                return moved
+            rest = sum(by_row[p] * jnp.exp(-self._decay(p, design, by_row)) for p in param.above)
+            return moved + jnp.log(_positive_part(design.y - rest, design.y))
+        decaying = [p for p in params.values() if name in p.decays.values() and p.above]
+        if not decaying or not additive:
+            return None
+        floor = sum(by_row[p] for p in decaying[0].above or () if not params[p].decays)
+        return jnp.log(design.y) - jnp.log(_positive_part(design.y - floor, design.y))
+
+    def _decay(self, name: str, design: Design, by_row: dict[str, Any]) -> Any:
+        """Logarithm of the factor by which an amplitude has decayed at each row."""
+        return sum(by_row[e] * design.log_x[c] for c, e in self.law.params[name].decays.items())
+
+
+def _positive_part(rest: Any, y: Any) -> Any:
+    """``rest`` where it is positive, and a smooth small part of ``y`` where noise makes it negative."""
+    return (rest + jnp.sqrt(rest**2 + (0.04 * y) ** 2)) / 2
 
 
 def _partial(name: str, by: tuple[str, ...] | str, link: Link, slot: Slot, prior: Prior, shift: Any) -> Any:
-    """Link-scale values of a population of groups, level by level from the outermost in."""
+    """Link-scale values of a population of groups: ``location + tau_outer z_outer + ... + tau z``.
+
+    The innermost two levels are drawn together, ``value ~ Normal(location, tau^2 I + tau_outer^2 1 1')`` within each outer
+    group by the symmetric root of that covariance, and the outer effect then given the values. So the sampler meets what
+    the data determine, not two offsets of which they determine the sum.
+    """
     mu = numpyro.sample(f"{name}_mu", dist.Normal(prior.loc, prior.scale))
     location = mu[None]
-    for column, parents in zip(by[:-1], slot.parents[:-1], strict=True):
+    for column, parents in zip(by[:-2], slot.parents[:-2], strict=True):
         tau = numpyro.sample(f"{name}_tau_{column}", dist.HalfNormal(prior.spread))
-        with numpyro.plate(f"{name}_{column}_group", parents.shape[0]):
-            offset = numpyro.sample(f"{name}_{column}_latent", dist.Normal(0.0, 1.0))
-        location = location[parents] + tau * offset
+        location = location[parents] + tau * _offsets(name, column, parents.shape[0])
         numpyro.deterministic(f"{name}_{column}", inverse_link(link, location))
     tau = numpyro.sample(f"{name}_tau", dist.HalfNormal(prior.spread))
-    location = location[slot.parents[-1]]
-    start = slot.centered * (location - shift)
-    with numpyro.plate(f"{name}_group", shift.shape[0]):
-        latent = numpyro.sample(f"{name}_latent", dist.Normal(start, jnp.where(slot.centered > 0, tau, 1.0)))
-    return location + jnp.where(slot.centered > 0, 1.0, tau) * (latent - start)
+    if len(by) == 1:
+        location = location[slot.parents[-1]]
+        return location + tau * _standardised(name, slot, location - shift, tau)
+    column = by[-2]
+    tau_outer = numpyro.sample(f"{name}_tau_{column}", dist.HalfNormal(prior.spread))
+    outer = location[slot.parents[-2]]
+    inside = (slot.parents[-1][None, :] == jnp.arange(outer.shape[0])[:, None]).astype(shift.dtype)
+    size = inside.sum(axis=1)
+    location = outer[slot.parents[-1]]
+    z = _standardised(name, slot, location - shift, jnp.sqrt(tau**2 + tau_outer**2))
+    total = tau**2 + size * tau_outer**2
+    value = location + tau * z + (((jnp.sqrt(total) - tau) / size) * (inside @ z))[slot.parents[-1]]
+    mean = tau_outer**2 * (inside @ (value - location)) / total
+    sd = tau * tau_outer / jnp.sqrt(total)
+    effect = outer + mean + sd * _offsets(name, column, outer.shape[0])
+    numpyro.deterministic(f"{name}_{column}", inverse_link(link, effect))
+    return value
+
+
+def _offsets(name: str, column: str, size: int) -> Any:
+    """Standard normal offsets of the groups of an outer level."""
+    with numpyro.plate(f"{name}_{column}_group", size):
+        return numpyro.sample(f"{name}_{column}_latent", dist.Normal(0.0, 1.0))
+
+
+def _standardised(name: str, slot: Slot, start: Any, scale: Any) -> Any:
+    """Standard normal offsets of the innermost groups, sampled as ``centered`` says.
+
+    At 1 the sampled quantity is the value itself, at 0 the offset, in between a mixture :cite:p:`papaspiliopoulos2007`.
+    """
+    start, scale = slot.centered * start, scale**slot.centered
+    with numpyro.plate(f"{name}_group", start.shape[0]):
+        return (numpyro.sample(f"{name}_latent", dist.Normal(start, scale)) - start) / scale
 
 
 def inverse_link(link: Link, value: Any) -> Any:

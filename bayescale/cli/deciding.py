@@ -1,0 +1,146 @@
+"""``forecast`` and ``decide``: a verdict, its probability, its reasons, and the exit status that a script reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bayescale.cli import parse, show
+from bayescale.cli.fitting import keep_unconverged
+from bayescale.cli.options import (
+    VERDICTS,
+    At,
+    Column,
+    FitFile,
+    Json,
+    Prob,
+    Probability,
+    Response,
+    Seed,
+    Table,
+    Target,
+    Unseen,
+    UnseenName,
+)
+from bayescale.cli.predicting import beside
+
+if TYPE_CHECKING:
+    import bayescale as bs
+
+
+def forecast(
+    table: Table,
+    at: At = None,
+    target: Target = None,
+    probability: Probability = 0.9,
+    column: Column = None,
+    response: Response = "loss",
+    prob: Prob = 0.9,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Save the fit there (netCDF).")] = None,
+    json: Json = False,
+) -> None:
+    """The whole way in one call: recommended model, fit, review, prediction and, with --target, the decision.
+
+    Exit status with --target: 0 GO, 10 NO_GO, 20 HOLD.
+
+    Example: bayescale forecast runs.csv -c loss=loss_nats --at params=7e10,family=Mamba --target 'loss<=2.0'
+    """
+    import bayescale as bs
+    from bayescale.decision.rules import as_threshold
+
+    columns = parse.pairs(column or (), "--column", "OURS=THEIRS")
+    unconverged = (out or Path(f"{Path(table).stem}.nc")).with_suffix(".unconverged.nc")
+    if out is not None:
+        parse.writable(out)
+        parse.writable(unconverged)
+    data = parse.read_table(table)
+    where = parse.points(at or (), data.select_dtypes(exclude="number").columns)
+    rule = as_threshold(target, probability) if target else None
+    try:
+        made = bs.forecast(data, where, target=rule, columns=columns or None, response=response, seed=seed)
+    except bs.ConvergenceError as error:
+        keep_unconverged(error, unconverged)
+        raise
+    if out is not None:
+        bs.save(made.fit, out)
+    points = beside(where, bs.summarize(made.draws, prob=prob))
+    decision = made.decision
+    if json:
+        show.emit(
+            {
+                "law": made.model.law.name,
+                "reasons": made.model.reasons,
+                "response": made.fit.response,
+                "prob": prob,
+                "points": points,
+                "review": {"status": made.review.status, "findings": made.review.to_frame()},
+                "decision": None if decision is None else as_words(decision),
+                "file": out,
+            }
+        )
+    else:
+        print(f"law: {made.model.law.name}")
+        for reason in made.model.reasons:
+            print(f"- {reason}")
+        show.review(made.review)
+        show.table(points, f"{made.fit.response}: {prob:.0%} intervals of a new run")
+        if decision is not None:
+            print_decision(decision)
+        if out is not None:
+            print(f"saved in {out}")
+    if decision is not None:
+        raise typer.Exit(VERDICTS[decision.verdict])
+
+
+def decide(
+    fit: FitFile,
+    target: Target = None,
+    at: At = None,
+    probability: Probability = 0.9,
+    unseen: Unseen = UnseenName.population,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """GO, NO_GO or HOLD for a target, from a saved fit.
+
+    Exit status: 0 GO, 10 NO_GO, 20 HOLD.
+
+    Example: bayescale decide fit.nc --target 'loss<=2.0' --at params=7e10,family=Mamba
+    """
+    import bayescale as bs
+    from bayescale.decision.rules import as_threshold
+
+    if not target:
+        raise typer.BadParameter("say what must be met: --target 'loss<=2.0'", param_hint="--target")
+    rule = as_threshold(target, probability)
+    fitted = bs.load(fit)
+    where = parse.points(at or (), fitted.data.groups)
+    draws = bs.predict(fitted, where, unseen=unseen.value, seed=seed)
+    decision = bs.decide(draws, rule, bs.review(fitted, where))
+    if json:
+        show.emit(as_words(decision))
+    else:
+        print_decision(decision)
+    raise typer.Exit(VERDICTS[decision.verdict])
+
+
+def as_words(decision: bs.Decision) -> dict[str, Any]:
+    """A decision for machines."""
+    return {
+        "verdict": decision.verdict,
+        "probability": decision.probability,
+        "mcse": decision.mcse,
+        "rule": str(decision.rule),
+        "reasons": decision.reasons,
+        "findings": decision.findings,
+    }
+
+
+def print_decision(decision: bs.Decision) -> None:
+    """A decision for readers: verdict, probability, reasons."""
+    show.verdict(decision.verdict, f"P({decision.rule.target}) = {decision.probability:.3f} ± {decision.mcse:.3f}")
+    for reason in decision.reasons:
+        print(f"- {reason}")

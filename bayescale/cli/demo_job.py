@@ -1,0 +1,165 @@
+"""The main job on the bundled table, step by step; every step calls public functions only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import bayescale as bs
+from bayescale.data.remote import MIRROR, cache_folder, pins_of
+
+#: What makes two losses comparable, and so shares a floor.
+TEXT = ("dataset", "tokenizer", "source")
+
+#: Sets of text on which language models are compared; ``--quick`` takes the last two.
+DATASETS = ("Pile test", "Pile validation", "SlimPajama validation", "WikiText-2")
+QUICK = DATASETS[2:]
+
+#: The loss for which each architecture's size is asked, in nats per token, by text.
+LEVELS = {"SlimPajama validation": 2.1, "WikiText-2": 2.5}
+
+#: Two architectures trained on the same text.
+A, B = "Llama (SlimPajama)", "RWKV-4 (SlimPajama)"
+
+#: What is decided: whether the held-back model meets the target. The first family of the table that is there.
+DECIDED = {"Cerebras-GPT": "loss<=1.6", "xLSTM[1:0] (SlimPajama)": "loss<=2.2"}
+
+#: Budget for which the optimal run is asked, in FLOP: that of Chinchilla itself.
+BUDGET = 5.76e23
+
+
+def demo_runs(*, quick: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs to fit, and the largest model of each family on each text, held back."""
+    table = bs.load_dataset("pretraining_losses", runs=True)
+    table = table[table["dataset"].isin(QUICK if quick else DATASETS)].reset_index(drop=True)
+    table = table.assign(curve=table["family"] + ", " + table["text"])
+    largest = table.groupby("curve")["params"].idxmax()
+    return table.drop(index=largest).reset_index(drop=True), table.loc[largest].reset_index(drop=True)
+
+
+def demo_model() -> bs.ScalingModel:
+    """The model of the main job: a power law of size above a floor.
+
+    The floor belongs to the text and its tokenizer, the amplitude to a family on a text, and the exponent to a family, which
+    varies about its architecture and shares a population with all of them.
+    """
+    return bs.ScalingModel(
+        "power_law_offset",
+        axes={"x": "params"},
+        pooling={
+            "E": bs.NoPooling(TEXT),
+            "A": bs.PartialPooling("curve"),
+            "alpha": bs.PartialPooling(("architecture", "family")),
+        },
+    )
+
+
+def held_back_table(fit: bs.Fit, held: pd.DataFrame, *, prob: float, seed: int) -> pd.DataFrame:
+    """Each held-back model: its forecast from the smaller ones, the interval, what was published, and whether it lies inside."""
+    found = bs.summarize(bs.predict(fit, held, unseen="error", seed=seed), prob=prob)
+    lower, upper = found["lower"].to_numpy(), found["upper"].to_numpy()
+    published = held["loss"].to_numpy()
+    return pd.DataFrame(
+        {
+            "text": held["text"],
+            "model": held["model"],
+            "times larger": (held["params"] / held["curve"].map(fit.data.table.groupby("curve")["params"].max())).round(1),
+            "forecast": found["median"].to_numpy(),
+            "lower": lower,
+            "upper": upper,
+            "published": published,
+            "inside": np.where((lower <= published) & (published <= upper), "yes", "no"),
+        }
+    )
+
+
+def labels_of(fit: bs.Fit, curve: Mapping[str, str]) -> dict[str, str]:
+    """Every group label of the runs that have these."""
+    table = fit.data.table
+    for column, label in curve.items():
+        table = table[table[column] == label]
+    return {column: str(table[column].iloc[0]) for column in fit.model.group_columns}
+
+
+def sizes_table(fit: bs.Fit, *, prob: float, seed: int) -> pd.DataFrame:
+    """The size at which each architecture reaches the stated loss of its text, and the probability that none does."""
+    rows = []
+    for text, loss in LEVELS.items():
+        here = fit.data.table[fit.data.table["dataset"] == text]
+        for (architecture, family), runs in here.groupby(["architecture", "family"]):
+            one = fit.select(**labels_of(fit, {"family": family, "dataset": text}))
+            draws = bs.scale_for(one, f"loss<={loss}", along="params", seed=seed)
+            sizes = draws["params"].to_numpy()
+            median, lower, upper = np.quantile(sizes, [0.5, (1 - prob) / 2, (1 + prob) / 2], method="inverted_cdf")
+            rows.append(
+                {
+                    "text": text,
+                    "loss": loss,
+                    "architecture": architecture,
+                    "largest seen": float(runs["params"].max()),
+                    "params": float(median),
+                    "lower": float(lower),
+                    "upper": float(upper),
+                    "P(never)": float(draws["p_never"]),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def crossing(fit: bs.Fit, *, seed: int) -> Any:
+    """Where the two architectures of the demo cross, as draws."""
+    a, b = (fit.select(**labels_of(fit, {"family": family})) for family in (A, B))
+    return bs.crossover(a, b, along="params", seed=seed)
+
+
+def decided(held: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The held-back model that is decided about, as a table of one row, and its target."""
+    family = next(name for name in DECIDED if name in set(held["family"]))
+    return held[held["family"] == family].iloc[:1].reset_index(drop=True), DECIDED[family]
+
+
+def chinchilla_runs() -> pd.DataFrame | None:
+    """The runs of ``chinchilla`` where they can be read without the network; None where not."""
+    here = os.environ.get(MIRROR) or all((cache_folder() / pin.key).is_file() for pin in pins_of("chinchilla"))
+    return bs.load_dataset("chinchilla", runs=True) if here else None
+
+
+def optimum(runs: pd.DataFrame, *, seed: int) -> tuple[bs.Fit, Any]:
+    """The law of size and data fitted to ``chinchilla``, and the best run for the budget, as draws."""
+    fitted = bs.fit(bs.ScalingModel("chinchilla"), runs, seed=seed, sampler=bs.Hmc())
+    return fitted, bs.compute_optimal(fitted, BUDGET, seed=seed)
+
+
+def figures(fit: bs.Fit, held: pd.DataFrame, decision: bs.Decision, draws: Any, crossed: Any, out: Path, *, prob: float) -> list[Path]:
+    """The figures of the demo, as PNG files in a folder."""
+    from matplotlib.figure import Figure
+
+    from bayescale.plots.crossing import plot_crossover
+
+    texts = list(dict.fromkeys(fit.data.table["text"]))
+    rows = -(-len(texts) // 2)
+    curves = Figure(figsize=(13, 4.2 * rows), layout="constrained")
+    for ax, text in zip(curves.subplots(rows, 2, squeeze=False).flat, texts, strict=False):
+        bs.plot_fit(fit, along="params", by="family", at={"text": text}, held_back=held, prob=prob, ax=ax)
+        ax.set_title(text, fontsize=10, loc="left", fontweight="bold")
+    for ax in curves.axes[len(texts) :]:
+        ax.remove()
+    curves.suptitle(
+        f"Median and {prob:.0%} interval of a new run; dashed: beyond the data; open: held back, not fitted", fontsize=11
+    )
+    made = {"curves.png": curves}
+    for name, size, draw in (
+        ("exponents.png", (8.5, 6.2), lambda ax: bs.plot_exponents(fit, "alpha", prob, ax)),
+        ("decision.png", (7.5, 4.2), lambda ax: bs.plot_decision(decision, draws, ax)),
+        ("crossover.png", (7.5, 4.2), lambda ax: plot_crossover(crossed, names=(A, B), prob=prob, ax=ax)),
+    ):
+        made[name] = Figure(figsize=size, layout="constrained")
+        draw(made[name].subplots())
+    for name, figure in made.items():
+        figure.savefig(out / name, dpi=150)
+    return [out / name for name in made]

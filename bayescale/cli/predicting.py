@@ -1,0 +1,165 @@
+"""``predict``, ``optimal``, ``crossover``: what follows from a saved fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bayescale.cli import parse, show
+from bayescale.cli.options import At, FitFile, Json, KindName, Prob, Seed, Unseen, UnseenName
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    import bayescale as bs
+
+Path_ = Annotated[
+    str | None,
+    typer.Option("--path", metavar="PATH", help="How the other covariate moves: optimal, tokens_per_param=20 or tokens=3e11."),
+]
+Within = Annotated[str | None, typer.Option("--within", metavar="LOW:HIGH", help="Where to look: 1e18:1e26.")]
+
+
+def predict(
+    fit: FitFile,
+    at: At = None,
+    kind: Annotated[KindName, typer.Option("--kind", help="A new run with its noise, or the law alone.")] = KindName.response,
+    unseen: Unseen = UnseenName.population,
+    prob: Prob = 0.9,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Forecast runs from a saved fit, with intervals.
+
+    Example: bayescale predict fit.nc --at params=7e10,family=Mamba --at params=7e10
+    """
+    import bayescale as bs
+
+    fitted = bs.load(fit)
+    where = parse.points(at or (), fitted.data.groups)
+    draws = bs.predict(fitted, where, kind=kind.value, unseen=unseen.value, seed=seed)
+    table = beside(where, bs.summarize(draws, prob=prob))
+    if json:
+        show.emit({"response": fitted.response, "prob": prob, "kind": kind, "points": table})
+    else:
+        show.table(table, f"{fitted.response}: {prob:.0%} intervals of {'a new run' if kind == 'response' else 'the law'}")
+
+
+def beside(where: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    """The points with what was forecast of them."""
+    import pandas as pd
+
+    columns = [c for c in summary.columns if c not in where.columns]
+    return pd.concat([where.reset_index(drop=True), summary[columns].reset_index(drop=True)], axis=1)
+
+
+def optimal(
+    fit: FitFile,
+    flops: Annotated[list[str] | None, typer.Option("--flops", metavar="C", help="Budget in FLOP, e.g. 1e24. Repeat for more.")] = None,
+    at: At = None,
+    prob: Prob = 0.9,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Size and data that a budget of compute buys best.
+
+    Example: bayescale optimal chinchilla.nc --flops 1e21 --flops 5.76e23
+    """
+    import bayescale as bs
+
+    if not flops:
+        raise typer.BadParameter("say a budget: --flops 1e24", param_hint="--flops")
+    budgets = [parse.number(word, "--flops") for word in flops]
+    fitted = bs.load(fit)
+    draws = bs.compute_optimal(fitted, budgets, at=group(at, fitted), seed=seed)
+    table = quantities(draws, prob)
+    if json:
+        show.emit({"prob": prob, "optima": table})
+    else:
+        show.table(table, f"compute-optimal runs: median and {prob:.0%} interval")
+
+
+def group(at: list[str] | None, fitted: bs.Fit) -> dict[str, Any] | None:
+    """The one group, or other fixed covariate, that a command is about."""
+    if not at:
+        return None
+    where = parse.points(at, fitted.data.groups)
+    if len(where) > 1:
+        raise typer.BadParameter(f"expected one point, got {len(where)}", param_hint="--at")
+    return {str(name): value for name, value in where.iloc[0].items()}
+
+
+def crossover(
+    fit: FitFile,
+    a: Annotated[str, typer.Option("--a", metavar="GROUP", help="The one: family=Mamba (comma between several columns).")],
+    b: Annotated[str, typer.Option("--b", metavar="GROUP", help="The other.")],
+    fit_b: Annotated[Path | None, typer.Option("--fit-b", metavar="FIT", help="The fit of the other; by default the same.")] = None,
+    along: Annotated[str, typer.Option("--along", metavar="COLUMN", help="The scale along which they are compared.")] = "flops",
+    path: Path_ = None,
+    at: At = None,
+    within: Within = None,
+    prob: Prob = 0.9,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """From which scale on one group is better than another, and whether it ever is.
+
+    Example: bayescale crossover fit.nc --a family=Llama --b family=Mamba --along params
+    """
+    import bayescale as bs
+    from bayescale.plots.crossing import crossing_interval, crossover_table
+
+    first = bs.load(fit)
+    second = first if fit_b is None else bs.load(fit_b)
+    what = "COLUMN=LABEL, comma between several"
+    draws = bs.crossover(
+        first.select(**parse.fields(a, "--a", what)),
+        second.select(**parse.fields(b, "--b", what)),
+        along=along,
+        path=moves(path),
+        at=group(at, first),
+        within=bounds(within),
+        seed=seed,
+    )
+    found, scale = crossing_interval(draws, prob), crossover_table(draws)
+    if json:
+        show.emit({"a": a, "b": b, "along": along, "prob": prob, "crossing": found, "scale": scale})
+        return
+    if found["p_none"] < 1:
+        print(f"{a} and {b} cross at {along} = {found['median']:.3g} ({prob:.0%} interval {found['lower']:.3g} to {found['upper']:.3g})")
+    print(f"P(no crossing) = {found['p_none']:.2f}")
+    show.table(scale.iloc[:: max(1, len(scale) // 12)], f"P({b} is better than {a})")
+
+
+def moves(path: str | None) -> str | dict[str, float] | None:
+    """``--path`` as a path: a word, or a covariate and its value."""
+    if path is None or "=" not in path:
+        return path
+    return {name: parse.number(value, "--path") for name, value in parse.pairs([path], "--path", "COLUMN=VALUE").items()}
+
+
+def bounds(within: str | None) -> tuple[float, float] | None:
+    """``--within 1e18:1e26`` as two numbers."""
+    if within is None:
+        return None
+    low, colon, high = within.partition(":")
+    if not colon:
+        raise typer.BadParameter(f"expected LOW:HIGH, got {within!r}", param_hint="--within")
+    return parse.number(low, "--within"), parse.number(high, "--within")
+
+
+def quantities(draws: Any, prob: float) -> pd.DataFrame:
+    """Median and interval of every derived quantity, a row a point."""
+    import numpy as np
+    import pandas as pd
+
+    cut = [0.5, (1 - prob) / 2, (1 + prob) / 2]
+    columns: dict[str, Any] = {}
+    for name, values in draws.data_vars.items():
+        if {"chain", "draw"} <= set(values.dims):
+            stacked = values.transpose("chain", "draw", ...).to_numpy().reshape(values.sizes["chain"] * values.sizes["draw"], -1)
+            median, lower, upper = np.quantile(stacked, cut, axis=0)
+            columns |= {str(name): median, f"{name}_lower": lower, f"{name}_upper": upper}
+    return pd.DataFrame(columns)

@@ -1,0 +1,104 @@
+"""What a command prints: tables for readers, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    import bayescale as bs
+
+#: Columns of a page when nobody's terminal says how wide it is (a pipe, a file).
+WIDTH = 140
+STYLES = {"PASS": "green", "REVIEW": "yellow", "FAIL": "red", "GO": "bold green", "NO_GO": "bold red", "HOLD": "bold yellow"}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where to print; made anew each time, since tests and notebooks exchange ``sys.stdout``."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else WIDTH, highlight=False, soft_wrap=False)
+
+
+def note(text: str) -> None:
+    """A line for the reader that is no part of the result."""
+    print(text, file=sys.stderr)
+
+
+def number(value: Any) -> str:
+    """A number as a reader wants it; 13000000000 is 1.3e+10 and a count of runs stays a count."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int) and abs(value) < 10_000_000:
+        return str(value)
+    if math.isinf(value):
+        return "never" if value > 0 else "-inf"
+    return f"{value:.4g}"
+
+
+def table(frame: pd.DataFrame, title: str = "", *, out: Console | None = None) -> None:
+    """A frame as a table."""
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")
+    for name in frame.columns:
+        numeric = all(not isinstance(v, str) for v in frame[name])
+        shown.add_column(str(name), justify="right" if numeric else "left", overflow="fold")
+    for row in frame.astype(object).itertuples(index=False, name=None):
+        cells = [number(v.item() if hasattr(v, "item") else v) for v in row]
+        shown.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
+    (out or console()).print(shown)
+
+
+def review(found: bs.Review) -> None:
+    """The findings of a review, the worst first in the heading."""
+    frame = found.to_frame()
+    frame["finding"] = [f"{m} {a}".strip() for m, a in zip(frame["message"], frame["advice"], strict=True)]
+    table(frame[["status", "check", "finding"]], f"review: {found.status}")
+
+
+def verdict(word: str, text: str) -> None:
+    """A verdict in its colour, and the number behind it."""
+    from rich.text import Text
+
+    console().print(Text.assemble((word, STYLES[word]), "  ", text))
+
+
+def as_json(value: Any) -> str:
+    """Valid JSON: NaN is null, an infinity the word ``"inf"`` or ``"-inf"``."""
+    return json.dumps(plain(value), allow_nan=False, ensure_ascii=False, indent=1)
+
+
+def plain(value: Any) -> Any:
+    """The value in what JSON knows."""
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):  # a DataFrame: a list of rows
+        return [plain(row) for row in value.to_dict("records")]
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy and xarray
+        return plain(value.tolist())
+    if isinstance(value, bool | int | None):
+        return value
+    if isinstance(value, float):
+        return None if math.isnan(value) else value if math.isfinite(value) else "inf" if value > 0 else "-inf"
+    return None if type(value).__name__ in ("NAType", "NaTType") else str(value)
+
+
+def emit(value: Mapping[str, Any]) -> None:
+    """JSON on standard output, and nothing else there."""
+    print(as_json(value))

@@ -1,0 +1,269 @@
+"""``save`` and ``load``: a fit as one netCDF file that xarray and ArviZ open too."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+import bayescale
+from bayescale.core.errors import SavedFileError, SpecError
+from bayescale.core.frozen import FrozenMap
+from bayescale.data.runs import Runs
+from bayescale.infer.fit import Fit
+from bayescale.models.spec import from_spec, to_spec
+
+#: Version of the layout of the file, under the attribute that marks a file as ours.
+FORMAT, MARK = 1, "bayescale_format"
+
+_PACKAGES = ("jax", "numpyro", "numpy", "xarray", "arviz")
+#: Comes before the checksum at the end of a file.
+_SEAL = b"\nbayescale sha256 "
+#: Names that netCDF takes, and the characters of others that it does not.
+_NAME, _ODD = re.compile(r"[^\W][^/\x00-\x1f\x7f]*(?<! )"), re.compile(r"[/\x00-\x1f\x7f]")
+
+
+def save(fit: Fit, path: str | os.PathLike[str]) -> Path:
+    """Write a fit to one netCDF file: draws, specification, table, versions, seed.
+
+    The file is written beside ``path`` and moved there once it is whole, so that whatever goes wrong an earlier file of that
+    name is kept. It opens without bayescale, by ``xarray.open_datatree(path)``; its attributes ``spec``, ``runs`` and
+    ``versions`` are JSON.
+
+    Parameters
+    ----------
+    fit : Fit
+    path : path
+        File to write, ``.nc`` by custom; its folder must exist.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    SavedFileError
+        When it cannot be written there.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> fitted = bs.fit(model, runs)  # doctest: +SKIP
+    >>> bs.load(bs.save(fitted, "chinchilla.nc")).model == fitted.model  # doctest: +SKIP
+    True
+    """
+    if not isinstance(fit, Fit):
+        raise SpecError(f"save takes a Fit and a path, got {type(fit).__name__}")
+    given = Path(path).expanduser()
+    if os.path.isdir(given):
+        raise SavedFileError(f"cannot save to {given}: it is a folder. Name a file in it, such as {given / 'fit.nc'}")
+    target = given.resolve()  # a link stays one, and the file that it points to is replaced
+    folder = target.parent
+    if not os.path.isdir(folder):
+        raise SavedFileError(f"cannot save to {given}: there is no folder {folder}. Make it first, or name another.")
+    names = _names(fit.tree)
+    tree = _bare(fit.tree, names)
+    tree.attrs = _attributes(fit, names)
+    # Without a fill value xarray leaves every bit of a number alone, those of a NaN too.
+    encoding: dict[str, Any] = {node.path: {} for node in tree.subtree}
+    for group, name, variable in _variables(tree):
+        if variable.dtype.kind == "f":
+            encoding[group][name] = {"_FillValue": None}
+    part = folder / f".{target.name[:100]}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        tree.to_netcdf(part, engine="netcdf4", encoding=encoding)
+        _seal(part)
+        part.replace(target)
+    except (OSError, RuntimeError) as error:  # the HDF library reports a full disk as a RuntimeError
+        kept = " The file that was there before is kept." if target.exists() else ""
+        advice = "Name a folder that you may write to and that has room."
+        raise SavedFileError(f"cannot save to {given}: {_reason(error)}. {advice}{kept}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return given
+
+
+def load(path: str | os.PathLike[str]) -> Fit:
+    """Read a fit that :func:`save` wrote; every number, label and setting is what it was.
+
+    Parameters
+    ----------
+    path : path
+
+    Raises
+    ------
+    SavedFileError
+        When the file is missing, damaged, or none of ours.
+    SpecError
+        When it was fitted with a law that is not registered, or with other code of that name.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> bs.load("no-such-fit.nc")
+    Traceback (most recent call last):
+        ...
+    bayescale.core.errors.SavedFileError: there is no file no-such-fit.nc.
+    """
+    given = Path(path).expanduser()
+    _check_seal(given)
+    try:
+        with xr.open_datatree(given, engine="netcdf4", decode_times=False) as opened:
+            stored = opened.load()
+    except (OSError, RuntimeError) as error:
+        raise SavedFileError(
+            f"cannot read {given}: {_reason(error)}. The file itself is whole: try a copy elsewhere."
+        ) from error
+    if (written := int(stored.attrs[MARK])) > FORMAT:
+        raise SavedFileError(f"{given} was saved by a later bayescale (format {written}, here {FORMAT}): upgrade bayescale.")
+    tree, spec, runs = _rebuild(stored)
+    if runs.subset(np.ones(len(runs), dtype=bool)).digest != runs.digest:
+        raise SavedFileError(f"the runs in {given} are not those that were fitted: fit again, or take a copy from elsewhere.")
+    return Fit(from_spec(spec), runs, tree)
+
+
+def _attributes(fit: Fit, names: Mapping[str, str]) -> dict[str, Any]:
+    """Attributes of the file: those of the tree for a reader, and everything as JSON, which has room for a seed of 128 bits."""
+    runs, tree = fit.data, fit.tree
+    noted = {
+        "columns": [str(name) for name in runs.table.columns],
+        "index": runs.table.index.name,
+        "response": runs.response,
+        "groups": list(runs.groups),
+        "units": dict(runs.units),
+        "conventions": dict(runs.conventions),
+        "notes": list(runs.notes),
+        "digest": runs.digest,
+    }
+    exact = {str(name): value.item() if isinstance(value, np.generic) else value for name, value in tree.attrs.items()}
+    shown = {name: value if isinstance(value, float) else str(value) for name, value in exact.items()}
+    shown |= {name: int(value) for name, value in exact.items() if isinstance(value, int) and abs(value) < 2**63}
+    held = {
+        "spec": json.dumps(to_spec(fit.model)),
+        "runs": json.dumps(noted),
+        "attributes": json.dumps(exact),
+        "versions": json.dumps(_versions()),
+        # netCDF has one kind of text; a fit that was never saved may hold it as objects, or in arrays of some width.
+        "text": json.dumps([(group, name, str(v.dtype)) for group, name, v in _variables(tree) if v.dtype.kind not in "fiub"]),
+        "names": json.dumps({written: name for name, written in names.items()}),
+    }
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return {**shown, MARK: FORMAT, "created": created, **held}
+
+
+def _rebuild(opened: xr.DataTree) -> tuple[xr.DataTree, dict[str, Any], Runs]:
+    """The tree as it was saved, the specification of its model, and its runs."""
+    held = {name: json.loads(opened.attrs[name]) for name in ("spec", "runs", "attributes", "text", "names")}
+    tree = _bare(opened, held["names"])
+    for group, name, dtype in held["text"]:
+        node = tree[group]
+        node[name] = node[name].astype(dtype)
+    tree.attrs = held["attributes"]
+    return tree, held["spec"], _runs(tree["runs"].to_dataset(), held["runs"])
+
+
+def _runs(table: xr.Dataset, noted: Mapping[str, Any]) -> Runs:
+    """The runs of their table and of what was noted about it."""
+    columns = {name: table[name].to_numpy() for name in noted["columns"]}
+    rows = {name: v if v.dtype.kind == "f" else [str(label) for label in v] for name, v in columns.items()}
+    (dim,) = table.dims
+    frame = pd.DataFrame(rows, index=pd.Index(table[dim].to_numpy(), name=noted["index"]))
+    words = FrozenMap(noted["units"]), FrozenMap(noted["conventions"])
+    return Runs(frame, noted["response"], tuple(noted["groups"]), *words, tuple(noted["notes"]), noted["digest"])
+
+
+def _names(tree: xr.DataTree) -> dict[str, str]:
+    """What variables and dimensions are called in the file whose names netCDF refuses (``"# experts"``)."""
+    names = {str(name) for node in tree.subtree for name in (*node.dims, *node.variables)}
+    refused = sorted(name for name in names if not _NAME.fullmatch(name))
+    return {name: f"column_{i}{_ODD.sub('_', name)}_" for i, name in enumerate(refused)}
+
+
+def _bare(tree: xr.DataTree, names: Mapping[str, str]) -> xr.DataTree:
+    """The same tree under other names, without what a file says about storage, which would be obeyed on saving again."""
+    groups = {}
+    for node in tree.subtree:
+        group = node.to_dataset(inherit=False).drop_encoding()
+        here = {*group.dims, *group.variables}
+        groups[node.path] = group.rename({old: new for old, new in names.items() if old in here})
+    return xr.DataTree.from_dict(groups)
+
+
+def _variables(tree: xr.DataTree) -> Iterator[tuple[str, str, xr.Variable]]:
+    """Every variable of every group, coordinates included."""
+    for node in tree.subtree:
+        for name, variable in node.to_dataset(inherit=False).variables.items():
+            yield node.path, str(name), variable
+
+
+def _versions() -> dict[str, str]:
+    found = {"bayescale": bayescale.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def _seal(path: Path) -> None:
+    """Append the checksum of a file: HDF5 reads past it, and crashes the process on a file in which bits were flipped."""
+    with path.open("rb+") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0, os.SEEK_END)
+        file.write(_SEAL + digest.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _check_seal(path: Path) -> None:
+    """Refuse what is not, byte for byte, a file that was saved, before the C library sees it."""
+    try:
+        content = path.read_bytes()
+    except IsADirectoryError as error:
+        raise SavedFileError(f"{path} is a folder: name a file in it.{_near(path / 'fit.nc', cutoff=0.0)}") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SavedFileError(f"there is no file {path}.{_near(path)}") from error
+    except OSError as error:
+        raise SavedFileError(f"cannot read {path}: {_reason(error)}.") from error
+    sealed, digest = content[: -len(_SEAL) - 64], content[-64:]
+    if content[len(sealed) : -64] == _SEAL and hashlib.sha256(sealed).hexdigest().encode() == digest:
+        return
+    if not content:
+        raise SavedFileError(f"{path} is empty: the fit was not saved. Fit again, or take a copy from elsewhere.")
+    if MARK.encode() in content:
+        advice = "take a copy of it from elsewhere, or fit again"
+        raise SavedFileError(f"{path} is damaged, cut short, or was changed after it was saved: {advice}.")
+    if content.startswith((b"\x89HDF", b"CDF")):
+        advice = "name a file that bayescale.save wrote (xarray.open_datatree opens others)"
+        raise SavedFileError(f"{path} is a netCDF file, but no saved fit, or only the beginning of one: {advice}.")
+    raise SavedFileError(f"{path} is no netCDF file, so no saved fit: name a file that bayescale.save wrote.")
+
+
+def _near(path: Path, cutoff: float = 0.6) -> str:
+    """Which file was probably meant."""
+    if not os.path.isdir(path.parent):
+        return f" There is no folder {path.parent} either."
+    near = get_close_matches(path.name, sorted(found.name for found in path.parent.glob("*.nc")), n=1, cutoff=cutoff)
+    return f" Did you mean {path.parent / near[0]}?" if near else ""
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

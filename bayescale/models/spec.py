@@ -1,0 +1,158 @@
+"""A model as plain data, for files: what is needed to build it again, and to know that it is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from bayescale.core.errors import SpecError, unknown
+from bayescale.core.frozen import FrozenMap
+from bayescale.laws.base import Law, get_law
+from bayescale.laws.param import Param
+from bayescale.models.noise import Gaussian, Noise, StudentT
+from bayescale.models.pooling import NoPooling, PartialPooling, Pooling
+from bayescale.models.scaling import ScalingModel
+
+#: Version of the layout below. A later one reads the earlier ones, never the other way round.
+FORMAT = 1
+
+_KIND = "ScalingModel"
+_POOLINGS = ("partial", "none")
+_NOISES: dict[str, type[Noise]] = {"StudentT": StudentT, "Gaussian": Gaussian}
+
+
+def to_spec(model: ScalingModel) -> dict[str, Any]:
+    """The model as a dictionary of text, numbers, lists and dictionaries.
+
+    A law is code, which a file should not carry: its name, the digest of its source and its parameters are noted.
+
+    Examples
+    --------
+    >>> from bayescale import ScalingModel
+    >>> spec = to_spec(ScalingModel("power_law", axes={"x": "params"}))
+    >>> spec["law"]["name"], spec["axes"], from_spec(spec) == ScalingModel("power_law", axes={"x": "params"})
+    ('power_law', {'x': 'params'}, True)
+    """
+    noise: dict[str, Any] = {"kind": type(model.noise).__name__, "on": model.noise.on}
+    noise["sigma"] = _param_out(model.noise.sigma) if model.noise.sigma else None
+    if isinstance(model.noise, StudentT):
+        noise["df"] = None if model.noise.df is None else float(model.noise.df)
+    return {
+        "kind": _KIND,
+        "format": FORMAT,
+        "law": _law_out(model.law),
+        "axes": dict(model.axes),
+        "pooling": {name: _pooling_out(pooling) for name, pooling in model.pooling.items()},
+        "noise": noise,
+        "priors": model.priors if isinstance(model.priors, str) else {n: _param_out(p) for n, p in model.priors.items()},
+        "reasons": list(model.reasons),
+    }
+
+
+def from_spec(spec: Mapping[str, Any]) -> ScalingModel:
+    """The model of a dictionary that :func:`to_spec` made.
+
+    Raises
+    ------
+    SpecError
+        When its law is not registered, or is registered with other code or other priors; when the dictionary is of a later
+        version, or none of ours.
+    """
+    kind, version = spec.get("kind"), spec.get("format")
+    if kind != _KIND or not isinstance(version, int):
+        raise SpecError(f"expected the specification of a {_KIND}, got kind {kind!r}, format {version!r}")
+    if version > FORMAT:
+        raise SpecError(f"the specification has format {version}, this bayescale reads up to {FORMAT}: upgrade bayescale")
+    try:
+        law = _law_in(spec["law"])
+        noise = dict(spec["noise"])
+        named = str(noise.pop("kind"))
+        if named not in _NOISES:
+            raise SpecError(unknown("noise", named, _NOISES))
+        noise["sigma"] = _param_in(noise["sigma"]) if noise["sigma"] else None
+        priors = spec["priors"]
+        return ScalingModel(
+            law,
+            axes=spec["axes"],
+            pooling={name: _pooling_in(pooling) for name, pooling in spec["pooling"].items()},
+            noise=_NOISES[named](**noise),
+            priors=priors if isinstance(priors, str) else {name: _param_in(param) for name, param in priors.items()},
+            reasons=tuple(spec["reasons"]),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SpecError(f"the specification is not whole: {type(error).__name__}: {error}") from error
+
+
+def _law_out(law: Law) -> dict[str, Any]:
+    return {
+        "name": law.name,
+        "digest": law.digest,
+        "covariates": list(law.covariates),
+        "params": {name: _param_out(param) for name, param in law.params.items()},
+    }
+
+
+def _law_in(noted: Mapping[str, Any]) -> Law:
+    """The registered law, if it is the one that was noted."""
+    name = str(noted["name"])
+    params = {p: _param_in(v) for p, v in noted["params"].items()}
+    signature = f"{name}({', '.join(noted['covariates'])}; {', '.join(params)})"
+    try:
+        law = get_law(name)
+    except SpecError as error:
+        raise SpecError(
+            f"the model is of the law {name!r}, which is not registered: {signature}, source digest {noted['digest']}. "
+            "Run its @law definition (the cell or module that makes it) first, then load again."
+        ) from error
+    changed = []
+    if law.covariates != tuple(noted["covariates"]):
+        changed.append(f"covariates {', '.join(law.covariates)} (were {', '.join(noted['covariates'])})")
+    if set(law.params) != set(params):
+        changed.append(f"parameters {', '.join(law.params)} (were {', '.join(params)})")
+    changed += [f"prior of {p}: {law.params[p]} (was {v})" for p, v in params.items() if p in law.params and law.params[p] != v]
+    if not changed and law.digest != noted["digest"]:
+        changed.append(f"source digest {law.digest} (was {noted['digest']})")
+    if changed:
+        raise SpecError(
+            f"the law {name!r} that is registered is another than the model was made with: {'; '.join(changed)}. "
+            "Run the @law definition that it was made with (give the new one another name), then load again."
+        )
+    return law
+
+
+def _param_out(param: Param) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for field in fields(param):
+        value = getattr(param, field.name)
+        if isinstance(value, Mapping):
+            value = dict(value)
+        elif isinstance(value, tuple):
+            value = list(value)
+        elif isinstance(value, np.generic):
+            value = value.item()
+        out[field.name] = value
+    return out
+
+
+def _param_in(noted: Mapping[str, Any]) -> Param:
+    frozen: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in noted.items()}
+    return Param(**{**frozen, "decays": FrozenMap(noted["decays"])})
+
+
+def _pooling_out(pooling: Pooling) -> dict[str, Any]:
+    if isinstance(pooling, PartialPooling):
+        more = {"across_conventions": pooling.across_conventions, "centered": pooling.centered}
+        return {"kind": "partial", "by": list(pooling.by), **more}
+    return {"kind": "none", "by": list(pooling.by)}
+
+
+def _pooling_in(noted: Mapping[str, Any]) -> Pooling:
+    kind, by = noted["kind"], tuple(noted["by"])
+    if kind not in _POOLINGS:
+        raise SpecError(unknown("pooling", str(kind), _POOLINGS))
+    if kind == "none":
+        return NoPooling(by)
+    return PartialPooling(by, across_conventions=noted["across_conventions"], centered=noted["centered"])

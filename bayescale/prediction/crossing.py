@@ -1,0 +1,170 @@
+"""``crossover``: the scale from which on one method is better than another, as draws, with the probability of none."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from bayescale.core.errors import SpecError
+from bayescale.core.names import CHAIN, DRAW
+from bayescale.core.targets import higher_is_better
+from bayescale.infer.fit import Fit
+from bayescale.prediction.parameters import generator, parameter_draws
+from bayescale.prediction.paths import Array, Curve, Path, Way, curves, read_place, read_range, read_way
+from bayescale.prediction.points import At, Fitted, unpack
+from bayescale.prediction.roots import bisect, first_change, log_grid
+
+SCALE = "scale"
+
+
+def crossover(
+    a: Fitted,
+    b: Fitted,
+    *,
+    along: str = "flops",
+    path: Path | None = None,
+    at: At | None = None,
+    within: tuple[float, float] | None = None,
+    seed: int = 0,
+) -> xr.Dataset:
+    """The smallest scale at which the laws of ``a`` and ``b`` cross.
+
+    Compared are the laws (``kind="mean"``), without the noise of single runs. Parts of one fit are compared draw by draw;
+    of two fits, independent draws are paired at random.
+
+    Parameters
+    ----------
+    a, b : Fit or Selection
+        ``fit.select(family="Mamba")``; the responses must be the same, in one unit.
+    along : str
+        The axis: a covariate of both laws, or of params, tokens, flops and tokens_per_param any.
+    path : "optimal" or dict, optional
+        How the other covariates move: ``"optimal"`` (compute-optimal at each ``flops``, each by its own law),
+        ``{"tokens_per_param": 20}``, ``{"tokens": 3e11}``. Required when the axis does not fix them (flops = 6·params·tokens).
+    at : dict, optional
+        What else is fixed for both: group labels, covariates. One point.
+    within : (float, float), optional
+        Part of the axis to search; by default from a tenth of the smallest fitted scale to 1e4 times the largest.
+    seed : int
+        The same seed gives the same draws.
+
+    Returns
+    -------
+    Dataset
+        A variable named ``along``, dims (chain, draw), in the unit of the axis: the crossing, NaN in draws without one, whose
+        share is ``p_none``. ``p_b_better`` (scale): the probability that ``b`` is better there. Attributes ``better_before``
+        and ``better_after`` say which of the two (``"a"``, ``"b"``) mostly is, over the draws with a crossing.
+
+    Raises
+    ------
+    SpecError
+        When responses differ, or the axis and path do not say where every covariate is.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> runs = bs.load_dataset("pretraining_losses", runs=True)
+    >>> pile = runs[runs.dataset == "Pile validation"]
+    >>> model = bs.ScalingModel("power_law_offset", axes={"x": "params"})
+    >>> mamba = bs.fit(model, pile[pile.family == "Mamba"])
+    >>> transformer = bs.fit(model, pile[pile.family == "Transformer++"], strict=False)
+    >>> found = bs.crossover(transformer, mamba, along="params")
+    >>> bool(0 <= found["p_none"] <= 1)
+    True
+    """
+    (fit_a, labels_a), (fit_b, labels_b) = unpack(a), unpack(b)
+    _same_response(fit_a, labels_a, fit_b, labels_b)
+    curve_a, way_a = _curve(fit_a, labels_a, along, path, at, seed)
+    curve_b, way_b = _curve(fit_b, labels_b, along, path, at, seed)
+    grid = log_grid(*read_range(within, [(fit_a, way_a), (fit_b, way_b)]))
+    curve_a, curve_b, template = _pair(curve_a, curve_b, seed)
+    sign = 1.0 if higher_is_better(fit_a.response) else -1.0
+
+    def gap(scale: Array, first: Curve = curve_a, second: Curve = curve_b) -> Array:
+        """How much better ``b`` is."""
+        return sign * (second(scale) - first(scale))
+
+    ahead = gap(grid)
+    index = first_change(np.sign(ahead).astype(np.int64))
+    found = np.full(len(index), np.nan)
+    crossing = np.flatnonzero(index > 0)
+    if crossing.size:
+        few_a, few_b, step = curve_a.take(crossing), curve_b.take(crossing), index[crossing]
+        # From the last point of one sign to the first of the other, past a point where the two are equal.
+        found[crossing] = bisect(lambda s: gap(s[:, None], few_a, few_b)[:, 0], grid[step - 1], grid[step])
+    shape = tuple(template.sizes[d] for d in (CHAIN, DRAW))
+    out = xr.Dataset(
+        {
+            along: ((CHAIN, DRAW), found.reshape(shape)),
+            "p_none": float(np.isnan(found).mean()),
+            "p_b_better": (SCALE, (ahead > 0).mean(axis=0)),
+        },
+        coords={CHAIN: template[CHAIN], DRAW: template[DRAW], SCALE: grid, f"{along}_grid": (SCALE, grid)},
+    )
+    names = {"a": _name(labels_a, "a"), "b": _name(labels_b, "b")}
+    return out.assign_attrs(**_order(ahead, index), **names, along=along, path=_told(path), seed=int(seed))
+
+
+def _curve(fit: Fit, labels: dict[str, str], along: str, path: Path | None, at: At | None, seed: int) -> tuple[Curve, Way]:
+    table, given = read_place(fit, at, labels)
+    if len(table) > 1:
+        raise SpecError(f"`at` is one point for a crossover, got {len(table)}")
+    way = read_way(fit, along, path, given)
+    (curve,) = curves(fit, way, table, given, parameter_draws(fit, table, generator(seed, 0)))
+    return curve, way
+
+
+def _pair(a: Curve, b: Curve, seed: int) -> tuple[Curve, Curve, xr.Dataset]:
+    """Curves with as many draws each, and the posterior whose chains and draws they are numbered by.
+
+    Draws of one fit stay together: what is uncertain for both cancels. Those of two fits are put in random order, or the
+    progress of two chains from like starts would look like dependence; the longer is cut.
+    """
+    if a.fit is b.fit:
+        return a, b, a.fit.posterior
+    sizes = [len(next(iter(curve.parameters.values()))) for curve in (a, b)]
+    mixed = generator(seed, 2).permutation(max(sizes))[: min(sizes)]
+    if sizes[0] <= sizes[1]:
+        return a, b.take(mixed), a.fit.posterior
+    return a.take(mixed), b, b.fit.posterior
+
+
+def _order(ahead: Array, index: NDArray[np.int64]) -> dict[str, str]:
+    """Which is mostly better below and above the crossing; without one, over the whole range."""
+    crossing = np.flatnonzero(index > 0)
+    if not crossing.size:
+        better = "b" if (ahead > 0).mean() > 0.5 else "a"
+        return {"better_before": better, "better_after": better}
+    before = "b" if (ahead[crossing, index[crossing] - 1] > 0).mean() > 0.5 else "a"
+    return {"better_before": before, "better_after": "a" if before == "b" else "b"}
+
+
+def _same_response(a: Fit, labels_a: dict[str, str], b: Fit, labels_b: dict[str, str]) -> None:
+    if a.response != b.response:
+        raise SpecError(f"the fits have different responses, {a.response!r} and {b.response!r}: there is no crossover")
+    units = [_unit(a, labels_a), _unit(b, labels_b)]
+    if all(units) and units[0] != units[1]:
+        raise SpecError(f"{a.response} is in {units[0]} in a and in {units[1]} in b: convert one of the tables")
+
+
+def _unit(fit: Fit, labels: dict[str, str]) -> str:
+    """Unit of the response, of the selected rows where it is stated row by row; empty where it is not known."""
+    word = fit.data.units.get(fit.response, "")
+    if word not in fit.data.table:
+        return word
+    table = fit.data.table
+    keep = np.ones(len(table), dtype=bool)
+    for column, label in labels.items():
+        keep &= (table[column].astype(str) == label).to_numpy()
+    return " and ".join(sorted(table.loc[keep, word].astype(str).unique()))
+
+
+def _name(labels: dict[str, str], otherwise: str) -> str:
+    return ", ".join(f"{column}={label}" for column, label in labels.items()) or otherwise
+
+
+def _told(path: Path | None) -> str:
+    if path is None or isinstance(path, str):
+        return path or ""
+    return ", ".join(f"{name}={value:g}" for name, value in path.items())

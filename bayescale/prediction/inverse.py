@@ -1,0 +1,102 @@
+"""``scale_for``: the scale that a target needs, infinite where it is never met."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayescale.core.names import CHAIN, DRAW, POINT
+from bayescale.core.targets import Target, Threshold, as_target
+from bayescale.prediction.parameters import generator, parameter_draws
+from bayescale.prediction.paths import Array, Curve, Path, curves, read_place, read_range, read_way
+from bayescale.prediction.points import At, Fitted, columns_of, coordinates_of, scalars_only, unpack
+from bayescale.prediction.roots import bisect, log_grid
+
+
+def scale_for(
+    fit: Fitted,
+    target: str | float | Target | Threshold,
+    *,
+    along: str | None = None,
+    path: Path | None = None,
+    at: At | None = None,
+    within: tuple[float, float] | None = None,
+    seed: int = 0,
+) -> xr.Dataset:
+    """The smallest scale at which the law meets a target.
+
+    Asked of the law (``kind="mean"``), without the noise of single runs.
+
+    Parameters
+    ----------
+    fit : Fit or Selection
+    target : str, float or Threshold
+        ``"loss<=2.0"``, or 2.0: at most so much of a loss, at least so much of an accuracy.
+    along : str, optional
+        The axis; by default the law's only covariate, and ``"flops"`` for a law of two.
+    path : "optimal" or dict, optional
+        How the other covariates move along it, as in :func:`~bayescale.prediction.crossing.crossover`.
+    at : DataFrame or dict, optional
+        Group labels and covariates that are fixed; several rows (or lists) ask for several points at once.
+    within : (float, float), optional
+        Part of the axis to search; by default from a tenth of the smallest fitted scale to 1e4 times the largest.
+    seed : int
+        The same seed gives the same draws (of unseen groups).
+
+    Returns
+    -------
+    Dataset
+        A variable named ``along``, dims (chain, draw), and (chain, draw, point) where ``at`` has rows: the scale, in the unit
+        of the axis, ``inf`` in draws that do not meet the target within the range. ``p_never`` is their share, and ``p_below``
+        the share that meets it from the lower end on, where the scale is given as that end.
+
+    Raises
+    ------
+    SpecError
+        When the target is of another form or response, or axis and path do not say where every covariate is.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> runs = bs.load_dataset("pretraining_losses", runs=True)
+    >>> mamba = runs[(runs.family == "Mamba") & (runs.dataset == "Pile validation")]
+    >>> fitted = bs.fit(bs.ScalingModel("power_law_offset", axes={"x": "params"}), mamba)
+    >>> bs.scale_for(fitted, "loss<=2.0")["params"].dims
+    ('chain', 'draw')
+    """
+    fitted, labels = unpack(fit)
+    goal = as_target(target, fitted.response)
+    columns = columns_of(fitted)
+    axis = along or (columns[0] if len(columns) == 1 else "flops")
+    table, given = read_place(fitted, at, labels)
+    way = read_way(fitted, axis, path, given)
+    low, high = read_range(within, [(fitted, way)])
+    drawn = parameter_draws(fitted, table, generator(seed, 0))
+    found = np.stack(
+        [_first_met(curve, goal, log_grid(low, high)) for curve in curves(fitted, way, table, given, drawn)], axis=-1
+    )
+    posterior = fitted.posterior
+    shape = (posterior.sizes[CHAIN], posterior.sizes[DRAW])
+    coords: dict[str, Any] = {d: posterior.coords[d] for d in (CHAIN, DRAW)}
+    coords |= coordinates_of(table, fitted.response)
+    values = {axis: ((CHAIN, DRAW, POINT), found.reshape(*shape, -1))}
+    out = xr.Dataset(values, coords={name: value for name, value in coords.items() if name != axis})
+    out["p_never"] = np.isinf(out[axis]).mean((CHAIN, DRAW))
+    out["p_below"] = (out[axis] <= low).mean((CHAIN, DRAW))
+    if scalars_only(at):
+        out = out.isel({POINT: 0}).drop_vars(POINT)
+    return out.assign_attrs(target=str(goal), along=axis, within=[low, high], seed=int(seed), law=fitted.model.law.name)
+
+
+def _first_met(curve: Curve, goal: Target, grid: Array) -> Array:
+    """The smallest scale at which each draw of a curve meets a target, shape (draw,); the end of the grid where that does."""
+    met = goal.met(curve(grid))
+    first = np.where(met.any(axis=1), met.argmax(axis=1), -1)
+    found = np.where(first == 0, grid[0], np.inf)
+    inside = np.flatnonzero(first > 0)
+    if inside.size:
+        few, step = curve.take(inside), first[inside]
+        found[inside] = bisect(lambda s: few(s[:, None])[:, 0] - goal.value, grid[step - 1], grid[step])
+    return found

@@ -1,0 +1,245 @@
+"""``compute_optimal``: the size and the data that a budget of compute buys best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from bayescale.core.errors import DataError, NotIdentifiedError, SpecError
+from bayescale.core.names import CHAIN, DRAW, POINT
+from bayescale.data.schema import FLOP_PER_PARAM_TOKEN, TOKENS_PER_PARAM
+from bayescale.infer.fit import Fit
+from bayescale.laws.base import get_law
+from bayescale.prediction.parameters import generator, parameter_draws
+from bayescale.prediction.points import LINKED, Fitted, columns_of, complete, coordinates_of, read_points, unpack
+from bayescale.prediction.roots import bisect, least
+from bayescale.prediction.values import law_values
+
+Array = NDArray[np.float64]
+#: Training FLOP of a run from its params and tokens, arrays of one shape; increasing in both.
+CostFunction = Callable[[Array, Array], Array]
+
+#: Sizes that are looked at along an iso-cost line before the minimum is refined.
+SCAN = 160
+#: The largest number of parameters or tokens looked at under a stated cost.
+LARGEST = 1e24
+#: Tokens that stray less than this (in log) from a power of params tell nothing apart.
+IN_STEP = 0.02
+
+
+def compute_optimal(
+    fit: Fitted,
+    flops: float | Sequence[float],
+    *,
+    cost: CostFunction | None = None,
+    at: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Params and tokens of least loss for given budgets.
+
+    For ``chinchilla``, with ``G = (alpha A / (beta B))^(1/(alpha+beta))``: ``N* = G (C/6)^(beta/(alpha+beta))`` and
+    ``D* = (C/6) / N*`` :cite:p:`hoffmann2022`; for other laws of size and data, and under a stated cost, the minimum along
+    the line of equal cost.
+
+    Parameters
+    ----------
+    fit : Fit or Selection
+    flops : float or sequence of float
+        Budgets, FLOP (or the unit of ``cost``).
+    cost : callable, optional
+        ``cost(params, tokens)`` on arrays of one shape; by default 6·params·tokens.
+    at : mapping, optional
+        Group labels, one for all budgets or a list of one each.
+    seed : int
+        The same seed gives the same draws (of unseen groups).
+
+    Returns
+    -------
+    Dataset
+        ``params``, ``tokens``, ``tokens_per_param``, the response (of the law, without noise), dims (chain, draw, point); NaN
+        in draws without an optimum of finite size and data, whose share is ``p_none`` (point). Coordinate ``flops`` along
+        ``point``. For ``chinchilla`` also ``allocation_exponent``, ``a = beta/(alpha+beta)`` of ``N* = G (C/6)^a``.
+
+    Raises
+    ------
+    NotIdentifiedError
+        When the law has no size or no data, or the fitted table tells nothing of one of them.
+    SpecError, DataError
+        When the budget, the cost or ``at`` makes no sense.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> import bayescale as bs
+    >>> params = np.repeat(np.geomspace(1e8, 1e10, 6), 5)
+    >>> tokens = 20 * params * np.tile(np.geomspace(0.3, 3.0, 5), 6)
+    >>> loss = 1.82 + 482.0 * params**-0.348 + 2085.4 * tokens**-0.366
+    >>> table = pd.DataFrame({"params": params, "tokens": tokens, "loss": loss})
+    >>> fitted = bs.fit(bs.ScalingModel("chinchilla"), table, strict=False)
+    >>> sorted(bs.compute_optimal(fitted, 5.76e23).data_vars)
+    ['allocation_exponent', 'loss', 'p_none', 'params', 'tokens', 'tokens_per_param']
+    """
+    fitted, labels = unpack(fit)
+    require_size_and_data(fitted)
+    _check_cost(cost)
+    table = _budgets(fitted, flops, at, labels)
+    drawn = parameter_draws(fitted, table, generator(seed, 0))
+    shape = next(iter(drawn.values())).shape
+    found = {name: np.empty(shape) for name in ("params", "tokens", fitted.response)}
+    for point, budget in enumerate(table["flops"]):
+        here = {name: values[..., point].reshape(-1, 1) for name, values in drawn.items()}
+        params, tokens = optimal_size_and_data(fitted, here, np.array([[budget]]), cost)
+        mean = law_at(fitted, {"params": params, "tokens": tokens}, here)
+        for name, values in (("params", params), ("tokens", tokens), (fitted.response, mean)):
+            found[name][..., point] = values.reshape(shape[:2])
+    found[TOKENS_PER_PARAM] = found["tokens"] / found["params"]
+    if has_closed_form(fitted) and cost is None:
+        found["allocation_exponent"] = drawn["beta"] / (drawn["alpha"] + drawn["beta"])
+    order = ("params", "tokens", TOKENS_PER_PARAM, fitted.response, "allocation_exponent")
+    coords = coordinates_of(table, fitted.response) | {d: fitted.posterior.coords[d] for d in (CHAIN, DRAW)}
+    out = xr.Dataset({n: ((CHAIN, DRAW, POINT), found[n]) for n in order if n in found}, coords=coords)
+    out["p_none"] = np.isnan(out["params"]).mean((CHAIN, DRAW))
+    said = "6·params·tokens" if cost is None else str(getattr(cost, "__name__", "stated"))
+    return out.assign_attrs(cost=said, seed=int(seed), law=fitted.model.law.name, response=fitted.response)
+
+
+def law_at(fit: Fit, covariates: Mapping[str, Array], parameters: Mapping[str, Array]) -> Array:
+    """The law where some covariates are known and the rest follows from them; arrays broadcast."""
+    binding = fit.binding
+    columns = complete(covariates, columns_of(fit))
+    return law_values(fit.model.law, {c: columns[binding.axes[c]] / binding.reference[c] for c in binding.axes}, parameters)
+
+
+def has_closed_form(fit: Fit) -> bool:
+    """Whether the law is the built-in ``chinchilla``, read from params and tokens."""
+    named = fit.model.law.name == "chinchilla" and fit.model.law == get_law("chinchilla")
+    return named and columns_of(fit) == ("params", "tokens")
+
+
+def optimal_size_and_data(
+    fit: Fit, parameters: Mapping[str, Array], budget: Array, cost: CostFunction | None = None
+) -> tuple[Array, Array]:
+    """Params and tokens of least response, NaN where there is no such.
+
+    Parameters
+    ----------
+    parameters : mapping of parameter to array (draw, 1)
+    budget : array (1, scale) or (draw, scale)
+
+    Returns
+    -------
+    params, tokens : array (draw, scale)
+    """
+    shape = np.broadcast_shapes(next(iter(parameters.values())).shape, budget.shape)
+    if has_closed_form(fit) and cost is None:
+        A, B, alpha, beta = (parameters[name] for name in ("A", "B", "alpha", "beta"))
+        size, data = (fit.binding.reference[c] for c in ("params", "tokens"))
+        # In ratios to the reference run, in which the parameters are stated.
+        product = budget / (FLOP_PER_PARAM_TOKEN * size * data)
+        params = size * (alpha * A / (beta * B)) ** (1 / (alpha + beta)) * product ** (beta / (alpha + beta))
+        return np.broadcast_to(params, shape), np.broadcast_to(budget / (FLOP_PER_PARAM_TOKEN * params), shape)
+    budget = np.broadcast_to(budget, shape)
+    low, high = np.zeros(shape), np.log(_largest_params(cost, budget))
+
+    def mean(log_params: Array) -> Array:
+        params = np.exp(log_params)
+        return law_at(fit, {"params": params, "tokens": _tokens(cost, params, budget)}, parameters)
+
+    # One budget: look along the whole line first. Many (a path): the minimum is flat, and one search through it is enough.
+    if shape[1] == 1:
+        grid = low + (high - low) * np.linspace(0, 1, SCAN)
+        params = np.exp(grid)
+        line = law_at(fit, {"params": params, "tokens": _tokens(cost, params, np.broadcast_to(budget, grid.shape))}, parameters)
+        best = np.argmin(np.where(np.isnan(line), np.inf, line), axis=1)[:, None]
+        low, high = (np.take_along_axis(grid, np.clip(best + i, 0, SCAN - 1), axis=1) for i in (-1, 1))
+        inside = (best > 0) & (best < SCAN - 1)
+    else:
+        inside = np.ones(shape, dtype=bool)
+    params = np.where(inside, np.exp(least(mean, low, high)), np.nan)
+    return params, _tokens(cost, params, budget)
+
+
+def _tokens(cost: CostFunction | None, params: Array, budget: Array) -> Array:
+    """Tokens that a budget buys at a size."""
+    if cost is None:
+        return budget / (FLOP_PER_PARAM_TOKEN * params)
+    ones = np.ones(np.shape(params))
+    return bisect(lambda tokens: _charge(cost, params, tokens) - budget, ones, LARGEST * ones)
+
+
+def _largest_params(cost: CostFunction | None, budget: Array) -> Array:
+    """Size at which a budget buys a single token."""
+    if cost is None:
+        return budget / FLOP_PER_PARAM_TOKEN
+    ones = np.ones(budget.shape)
+    return bisect(lambda params: _charge(cost, params, ones) - budget, ones, LARGEST * ones)
+
+
+def _charge(cost: CostFunction, params: Array, tokens: Array) -> Array:
+    return np.asarray(cost(params, tokens), dtype=np.float64)
+
+
+def _check_cost(cost: CostFunction | None) -> None:
+    """Whether a stated cost takes arrays, and rises with both."""
+    if cost is None:
+        return
+    form = "`cost` is a function of params and tokens (arrays) to FLOP, positive and increasing in both"
+    if not callable(cost):
+        raise SpecError(f"{form}; got {type(cost).__name__}")
+    params, tokens = np.array([[1e8, 1e9], [1e8, 1e9]]), np.array([[1e9, 1e9], [1e10, 1e10]])
+    try:
+        got = _charge(cost, params, tokens)
+    except Exception as error:
+        raise SpecError(f"{form}; called with arrays, it raised {type(error).__name__}: {error}") from error
+    if got.shape != (2, 2) or not ((got > 0).all() and (np.diff(got, axis=0) > 0).all() and (np.diff(got, axis=1) > 0).all()):
+        raise SpecError(f"{form}; for params 1e8, 1e9 and tokens 1e9, 1e10 it gave {got.tolist()}")
+
+
+def _budgets(fit: Fit, flops: Any, at: Mapping[str, Any] | None, labels: Mapping[str, str]) -> pd.DataFrame:
+    """One row a budget, with its labels."""
+    given = dict(at or {})
+    fixed = [name for name in given if name in LINKED]
+    if fixed:
+        raise SpecError(f"`at` holds group labels; {', '.join(fixed)} follow from the budget")
+    if np.ndim(flops) == 0 and any(np.ndim(v) > 0 for v in given.values()):
+        flops = [flops] * max(len(v) for v in given.values() if np.ndim(v) > 0)
+    if np.ndim(flops) > 1 or not np.size(flops):
+        raise DataError(f"flops is a budget or a list of them, got {flops!r}")
+    return read_points(fit, {**given, "flops": flops}, labels, ("flops",))
+
+
+def require_size_and_data(fit: Fit) -> None:
+    """Refuse a fit that says nothing of how size and data trade off.
+
+    Raises
+    ------
+    NotIdentifiedError
+        When the law, or the fitted table, lacks one of the two, or one of them never varies.
+    """
+    columns, table = set(columns_of(fit)), fit.data.table
+    if len(columns & set(LINKED)) < 2 or not columns <= set(LINKED):
+        lacking = [name for name in ("params", "tokens") if name not in columns]
+        raise NotIdentifiedError(
+            f"not identified: the law {fit.model.law.name!r}, read from {', '.join(columns_of(fit))}, has no {lacking[0]}: "
+            "a trade-off between size and data takes a law of both, such as 'chinchilla'"
+        )
+    logs = {n: np.log(v) for n, v in complete({c: table[c].to_numpy(float) for c in columns}, ("params", "tokens")).items()}
+    for name in ("tokens", "params"):
+        if np.ptp(logs[name]) < IN_STEP:
+            shown = np.exp(logs[name][0])
+            raise NotIdentifiedError(
+                f"not identified: {name} do not vary in the fitted table (all {len(table)} runs have {shown:.3g}), so it says "
+                f"nothing of what more or fewer {name} would do. Fit runs with different {name}"
+            )
+    slope, start = np.polyfit(logs["params"], logs["tokens"], 1)
+    if np.std(logs["tokens"] - slope * logs["params"] - start) < IN_STEP:
+        raise NotIdentifiedError(
+            f"not identified: tokens do not vary apart from params in the fitted table (tokens = {np.exp(start):.3g} * "
+            f"params^{slope:.3g} in every run), so it cannot tell the effect of one from the other. Fit runs of equal params "
+            "with different tokens"
+        )

@@ -1,0 +1,194 @@
+"""Curves along one axis: how the other covariates move, and the law there for every draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bayescale.core.errors import SpecError, unknown
+from bayescale.data.schema import UNITS
+from bayescale.infer.fit import Fit
+from bayescale.prediction.optimum import law_at, optimal_size_and_data, require_size_and_data
+from bayescale.prediction.points import LINKED, At, columns_of, complete, read_points
+
+Array = NDArray[np.float64]
+Path = Literal["optimal"] | Mapping[str, float]
+
+OPTIMAL = "optimal"
+
+#: By default the axis is searched from so far below the smallest fitted scale to so far above the largest.
+BELOW, ABOVE = 10.0, 1e4
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """The law of a fit along one axis, at one point of the rest.
+
+    Parameters
+    ----------
+    fit : Fit
+    along : str
+        The axis.
+    fixed : mapping of covariate to float
+        Covariates that stay as they are.
+    optimal : bool
+        Size and data move along the compute-optimal frontier instead.
+    parameters : mapping of parameter to array (draw,)
+    """
+
+    fit: Fit
+    along: str
+    fixed: Mapping[str, float]
+    optimal: bool
+    parameters: Mapping[str, Array]
+
+    def __call__(self, scale: Array) -> Array:
+        """Mean response, shape (draw, scale), at scales of shape (scale,), or (draw, scale) for others in each draw."""
+        scale = np.atleast_2d(scale)
+        drawn = {name: values[:, None] for name, values in self.parameters.items()}
+        if self.optimal:
+            params, tokens = optimal_size_and_data(self.fit, drawn, scale)
+            return law_at(self.fit, {"params": params, "tokens": tokens}, drawn)
+        fixed = {name: np.full((1, 1), value) for name, value in self.fixed.items()}
+        return law_at(self.fit, {self.along: scale, **fixed}, drawn)
+
+    def take(self, draws: NDArray[np.int64]) -> Curve:
+        """The curve of some of the draws, or of all in another order."""
+        chosen = {name: values[draws] for name, values in self.parameters.items()}
+        return Curve(self.fit, self.along, self.fixed, self.optimal, chosen)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How the covariates of a fit move along an axis: what is fixed, or that they stay compute-optimal."""
+
+    along: str
+    fixed: tuple[tuple[str, float], ...]
+    optimal: bool
+
+
+def read_way(fit: Fit, along: str, path: Path | None, given: Sequence[str]) -> Way:
+    """Check an axis and a path against the law of a fit.
+
+    Parameters
+    ----------
+    given : sequence of str
+        Covariates that ``at`` fixes.
+
+    Raises
+    ------
+    SpecError
+        When the axis or path is unknown, or does not say where every covariate of the law is, with the choices.
+    NotIdentifiedError
+        When the compute-optimal path is asked for and the fitted table cannot tell it.
+    """
+    columns = columns_of(fit)
+    linked = set(columns) <= set(LINKED)
+    axes = sorted({*columns, *(LINKED if linked else ())})
+    if along not in axes:
+        raise SpecError("along: " + unknown("covariate", str(along), axes))
+    if along in given:
+        raise SpecError(f"`at` fixes {along}, which is the axis: leave it out of `at`, or choose another `along`")
+    if path == OPTIMAL and columns != (along,):
+        if along != "flops":
+            raise SpecError(f"path='optimal' goes along flops, not along {along}")
+        require_size_and_data(fit)
+        return Way(along, (), optimal=True)
+    fixed = {} if path is None or path == OPTIMAL else _fixed(path, along, axes)
+    missing = _missing(columns, along, [*fixed, *given])
+    if missing:
+        raise SpecError(
+            f"along {along} alone, {' and '.join(missing)} of law {fit.model.law.name!r} may be anything: say "
+            f"{_choices(columns, along, missing)}"
+        )
+    return Way(along, tuple(fixed.items()), optimal=False)
+
+
+def _fixed(path: Any, along: str, valid: Sequence[str]) -> dict[str, float]:
+    if isinstance(path, str):
+        raise SpecError("path: " + unknown("word", path, [OPTIMAL]) + " Or fix a covariate: path={'tokens_per_param': 20}.")
+    if not isinstance(path, Mapping) or not path:
+        raise SpecError(f"path is 'optimal' or a covariate and its value, such as {{'tokens_per_param': 20}}; got {path!r}")
+    faults = []
+    for name, value in path.items():
+        if name == along:
+            faults.append(f"path fixes {name}, which is the axis")
+        elif name not in valid and name not in UNITS:
+            faults.append(unknown("covariate", str(name), sorted(set(valid) - {along})))
+        elif isinstance(value, bool | str) or not np.isscalar(value) or not (np.isfinite(value) and value > 0):  # type: ignore[type-var]
+            faults.append(f"{name} must be a positive number, got {value!r}")
+    if faults:
+        raise SpecError("path: " + "; ".join(faults))
+    return {str(name): float(value) for name, value in path.items()}
+
+
+def _missing(columns: Sequence[str], along: str, fixed: Sequence[str]) -> list[str]:
+    one = np.ones(1)
+    told = complete(dict.fromkeys([along, *fixed], one), columns)
+    return [name for name in columns if name not in told]
+
+
+def _choices(columns: Sequence[str], along: str, missing: Sequence[str]) -> str:
+    if not set(columns) <= set(LINKED):
+        return f"at={{{missing[0]!r}: ...}}"
+    examples = {"tokens_per_param": "20", "tokens": "3e11", "params": "7e9", "flops": "1e23"}
+    ways = ["path='optimal'"] if along == "flops" and len(columns) > 1 else []
+    ways += [f"path={{{n!r}: {v}}}" for n, v in examples.items() if n != along and not _missing(columns, along, [n])]
+    ways += [f"along={columns[0]!r}"] if len(columns) == 1 else []
+    return " or ".join(ways)
+
+
+def read_place(fit: Fit, at: At | None, labels: Mapping[str, str]) -> tuple[pd.DataFrame, list[str]]:
+    """The points that ``at`` speaks of, and the covariates it fixes."""
+    given: list[str] = []
+    if at is not None:
+        names = at.table if not isinstance(at, pd.DataFrame | Mapping) else at
+        given = [str(name) for name in names if name in {*LINKED, *columns_of(fit)}]
+    return read_points(fit, at if at is not None else {}, labels, given), given
+
+
+def curves(fit: Fit, way: Way, table: pd.DataFrame, given: Sequence[str], drawn: Mapping[str, Array]) -> list[Curve]:
+    """One curve a row of a table, from parameters of shape (chain, draw, point)."""
+    out = []
+    for point in range(len(table)):
+        fixed = {name: float(table[name].iloc[point]) for name in given} | dict(way.fixed)
+        here = {name: values[..., point].reshape(-1) for name, values in drawn.items()}
+        out.append(Curve(fit, way.along, fixed, way.optimal, here))
+    return out
+
+
+def fitted_scales(fit: Fit, way: Way) -> Array:
+    """Scales along the axis of the fitted runs, empty where they cannot be told."""
+    table = fit.data.table
+    held = {n: table[n].to_numpy(float) for n in table if n in {*LINKED, *columns_of(fit)}}
+    if way.along not in held:
+        known = {n: v for n, v in held.items() if n in columns_of(fit)}
+        held = complete({n: np.full(len(table), v) for n, v in way.fixed if n not in known} | known, (way.along,))
+    return held.get(way.along, np.empty(0))
+
+
+def read_range(within: tuple[float, float] | None, fits: Sequence[tuple[Fit, Way]]) -> tuple[float, float]:
+    """The part of the axis that is searched.
+
+    Raises
+    ------
+    SpecError
+        When ``within`` is no range of positive numbers, or there is none and the fitted runs do not tell.
+    """
+    if within is None:
+        scales = np.concatenate([fitted_scales(fit, way) for fit, way in fits])
+        if not scales.size:
+            raise SpecError(f"the fitted runs do not say where they lie along {fits[0][1].along}: say within=(low, high)")
+        return float(scales.min() / BELOW), float(scales.max() * ABOVE)
+    try:
+        low, high = (float(v) for v in within)
+    except (TypeError, ValueError):
+        raise SpecError(f"within is (low, high), got {within!r}") from None
+    if not (np.isfinite([low, high]).all() and 0 < low < high):
+        raise SpecError(f"within is (low, high) with 0 < low < high, got {within!r}")
+    return low, high

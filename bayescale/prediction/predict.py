@@ -1,0 +1,104 @@
+"""``predict``: draws of the law, or of new runs, at given points."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.core.errors import SpecError, unknown
+from bayescale.core.names import CHAIN, DRAW, POINT
+from bayescale.infer.fit import Fit
+from bayescale.models.noise import from_noise_scale, to_noise_scale
+from bayescale.prediction.parameters import Array, Unseen, generator, parameter_draws
+from bayescale.prediction.points import At, Fitted, columns_of, coordinates_of, read_points, unpack
+from bayescale.prediction.values import law_values
+
+Kind = Literal["mean", "response"]
+
+
+def predict(
+    fit: Fitted,
+    at: At,
+    *,
+    kind: Kind = "response",
+    unseen: Unseen = "population",
+    seed: int = 0,
+) -> xr.Dataset:
+    """Posterior predictive draws at given points.
+
+    Parameters
+    ----------
+    fit : Fit or Selection
+        A fit, or ``fit.select(family="Mamba")``, whose labels then hold at every point.
+    at : DataFrame or dict
+        One point a row, or numbers, labels and lists of them (one length). The covariates of the law; ``tokens``, ``params``,
+        ``flops`` and ``tokens_per_param`` are derived from two of them where they are missing (flops = 6·params·tokens).
+        Group columns; ``<response>_sd``, the known standard error of the new measurement. The response itself is ignored.
+    kind : {"mean", "response"}
+        The law ``f(x; theta)``, or a new run, ``f(x; theta)`` with its noise.
+    unseen : {"population", "error"}
+        A label that was not fitted, or no label, is an unseen group: draw it from the population, or refuse.
+    seed : int
+        The same seed gives the same draws.
+
+    Returns
+    -------
+    Dataset
+        One variable, named and measured as the response, dims (chain, draw, point); ``point`` numbers the rows of ``at``, whose
+        columns are coordinates along it.
+
+    Raises
+    ------
+    DataError
+        Naming everything that is wrong with ``at``, with the rows.
+    SpecError
+        When ``kind``, ``unseen`` or ``seed`` is none.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> runs = bs.load_dataset("pretraining_losses", runs=True)
+    >>> mamba = runs[(runs.family == "Mamba") & (runs.dataset == "Pile validation")]
+    >>> fitted = bs.fit(bs.ScalingModel("power_law_offset", axes={"x": "params"}), mamba)
+    >>> bs.predict(fitted, {"params": [7e9, 7e10]})["loss"].dims
+    ('chain', 'draw', 'point')
+    """
+    fitted, labels = unpack(fit)
+    if kind not in ("mean", "response"):
+        raise SpecError("kind: " + unknown("word", str(kind), ("mean", "response")))
+    table = read_points(fitted, at, labels, columns_of(fitted))
+    parameters = parameter_draws(fitted, table, generator(seed, 0), unseen)
+    values = mean_at(fitted, table, parameters)
+    if kind == "response":
+        values = new_runs(fitted, values, known_errors(fitted, table), generator(seed, 1))
+    name = fitted.response
+    unit = {"units": fitted.data.units[name]} if name in fitted.data.units else {}
+    draws = xr.Dataset({name: ((CHAIN, DRAW, POINT), values, unit)}, coords=coordinates_of(table, name))
+    draws = draws.assign_coords({d: fitted.posterior.coords[d] for d in (CHAIN, DRAW)})
+    return draws.assign_attrs(kind=kind, seed=int(seed), law=fitted.model.law.name, response=name)
+
+
+def mean_at(fit: Fit, table: pd.DataFrame, parameters: dict[str, Array]) -> Array:
+    """The law at the rows of a table, in the unit of the response, shape (chain, draw, point)."""
+    binding = fit.binding
+    ratios = {c: table[column].to_numpy() / binding.reference[c] for c, column in binding.axes.items()}
+    return law_values(fit.model.law, ratios, parameters)
+
+
+def known_errors(fit: Fit, table: pd.DataFrame) -> Array:
+    """Known standard error of a new measurement at each row, 0 where there is none; shape (point,), unit of the response."""
+    column = f"{fit.response}_sd"
+    return table[column].to_numpy() if column in table else np.zeros(len(table))
+
+
+def new_runs(fit: Fit, mean: Array, errors: Array, rng: np.random.Generator) -> Array:
+    """New runs about the law, shape (chain, draw, point): the scale of their noise is ``sqrt(sigma^2 + se^2)``."""
+    noise, posterior = fit.model.noise, fit.posterior
+    sigma = posterior["sigma"].transpose(CHAIN, DRAW).to_numpy()[..., None]
+    nu = posterior["nu"].transpose(CHAIN, DRAW).to_numpy()[..., None] if "nu" in posterior else None
+    se = errors / mean if noise.on == "log" else errors
+    scale = np.sqrt(sigma**2 + se**2) * np.ones_like(mean)
+    return np.asarray(from_noise_scale(noise, to_noise_scale(noise, mean) + noise.draw(rng, scale, nu)))
