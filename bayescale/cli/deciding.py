@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bayescale.cli import parse, show
-from bayescale.cli.fitting import keep_unconverged
 from bayescale.cli.options import (
     VERDICTS,
     At,
@@ -24,7 +23,6 @@ from bayescale.cli.options import (
     Unseen,
     UnseenName,
 )
-from bayescale.cli.predicting import beside
 
 if TYPE_CHECKING:
     import bayescale as bs
@@ -46,27 +44,25 @@ def forecast(
 
     Exit status with --target: 0 GO, 10 NO_GO, 20 HOLD.
 
-    Example: bayescale forecast runs.csv -c loss=loss_nats --at params=7e10,family=Mamba --target 'loss<=2.0'
+    Example:
+
+        bayescale forecast runs.csv --at params=7e10,family=Mamba --target 'loss<=2.0'
     """
     import bayescale as bs
+    from bayescale.decision.forecast import describe
     from bayescale.decision.rules import as_threshold
 
     columns = parse.pairs(column or (), "--column", "OURS=THEIRS")
-    unconverged = (out or Path(f"{Path(table).stem}.nc")).with_suffix(".unconverged.nc")
     if out is not None:
         parse.writable(out)
-        parse.writable(unconverged)
     data = parse.read_table(table)
     where = parse.points(at or (), data.select_dtypes(exclude="number").columns)
     rule = as_threshold(target, probability) if target else None
-    try:
-        made = bs.forecast(data, where, target=rule, columns=columns or None, response=response, seed=seed)
-    except bs.ConvergenceError as error:
-        keep_unconverged(error, unconverged)
-        raise
+    made = bs.forecast(data, where, target=rule, columns=columns or None, response=response, seed=seed)
     if out is not None:
-        bs.save(made.fit, out)
-    points = beside(where, bs.summarize(made.draws, prob=prob))
+        # The review says that the chains do not agree, and the file's name keeps saying it.
+        out = bs.save(made.fit, out.with_suffix(".unconverged.nc") if made.fit.convergence.faults else out)
+    points = made.table(prob).reset_index(drop=True)
     decision = made.decision
     if json:
         show.emit(
@@ -82,7 +78,7 @@ def forecast(
             }
         )
     else:
-        print(f"law: {made.model.law.name}")
+        print(f"model: {describe(made.model)}")
         for reason in made.model.reasons:
             print(f"- {reason}")
         show.review(made.review)
@@ -108,7 +104,9 @@ def decide(
 
     Exit status: 0 GO, 10 NO_GO, 20 HOLD.
 
-    Example: bayescale decide fit.nc --target 'loss<=2.0' --at params=7e10,family=Mamba
+    Example:
+
+        bayescale decide fit.nc --target 'loss<=2.0' --at params=7e10,family=Mamba
     """
     import bayescale as bs
     from bayescale.decision.rules import as_threshold

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from bayescale.cli import parse, show
-from bayescale.cli.options import At, Column, FitFile, Json, NoiseName, Prob, PriorsName, Response, SamplerName, Seed, Table
+from bayescale.cli.options import At, Column, FitFile, Json, NoiseName, PriorsName, Prob, Response, SamplerName, Seed, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,10 +21,13 @@ SHOWN = 25
 
 def fit(
     table: Table,
-    law: Annotated[str | None, typer.Option("--law", "-l", help="A law of `bayescale laws`; by default the recommended model.")] = None,
+    law: Annotated[
+        str | None, typer.Option("--law", "-l", help="A law of `bayescale laws`; by default the recommended model.")
+    ] = None,
     column: Column = None,
     axis: Annotated[
-        list[str] | None, typer.Option("--axis", "-x", metavar="COVARIATE=COLUMN", help="Column a covariate is read from: x=params.")
+        list[str] | None,
+        typer.Option("--axis", "-x", metavar="COVARIATE=COLUMN", help="Column a covariate is read from: x=params."),
     ] = None,
     pool: Annotated[
         list[str] | None,
@@ -32,16 +35,23 @@ def fit(
             "--pool",
             "-p",
             metavar="PARAM=GROUP",
-            help="A parameter that varies over groups with a shared prior: alpha=family, or alpha=architecture/family for nested.",
+            help="A parameter whose groups share a population: alpha=family, or nested: alpha=architecture/family.",
         ),
     ] = None,
     no_pool: Annotated[
-        list[str] | None, typer.Option("--no-pool", metavar="PARAM=GROUP", help="A parameter of each group on its own: E=dataset.")
+        list[str] | None,
+        typer.Option("--no-pool", metavar="PARAM=GROUP", help="A parameter of each group on its own: E=dataset."),
     ] = None,
-    noise: Annotated[NoiseName, typer.Option("--noise", help="How runs scatter about the law.")] = NoiseName.student_t,
-    priors: Annotated[PriorsName, typer.Option("--priors", help="The law's own, or the population over published fits.")] = PriorsName.weak,
+    noise: Annotated[
+        NoiseName | None, typer.Option("--noise", help="How runs scatter about the law; by default student-t.")
+    ] = None,
+    priors: Annotated[
+        PriorsName | None, typer.Option("--priors", help="The law's own (weak, the default), or the published fits'.")
+    ] = None,
     response: Response = "loss",
-    sampler: Annotated[SamplerName, typer.Option("--sampler", help="hmc compiles faster, nuts copes with more.")] = SamplerName.nuts,
+    sampler: Annotated[
+        SamplerName, typer.Option("--sampler", help="hmc compiles faster, nuts copes with more.")
+    ] = SamplerName.nuts,
     draws: Annotated[int | None, typer.Option("--draws", min=4, help="Draws of each chain; by default the sampler's.")] = None,
     seed: Seed = 0,
     no_strict: Annotated[bool, typer.Option("--no-strict", help="Keep draws whose chains do not agree.")] = False,
@@ -54,15 +64,18 @@ def fit(
     Without --law the recommended model is fitted, and its reasons are shown. Draws whose chains do not agree are kept beside
     the file, as FILE.unconverged.nc, and the exit status is 1.
 
-    Example: bayescale fit runs.csv --law power_law_offset -c loss=loss_nats -x x=params -p alpha=family -o fit.nc
+    Example:
+
+        bayescale fit runs.csv -l power_law_offset -x x=params -p alpha=family -o fit.nc
     """
     import bayescale as bs
 
     columns = parse.pairs(column or (), "--column", "OURS=THEIRS")
     axes = parse.pairs(axis or (), "--axis", "COVARIATE=COLUMN")
     pooling = parse.poolings(pool or (), no_pool or ())
-    if law is None and (axes or pooling):
-        raise typer.BadParameter("--axis, --pool and --no-pool describe a model, so say its --law too", param_hint="--law")
+    if law is None and (axes or pooling or noise or priors):
+        said = "--axis, --pool, --no-pool, --noise and --priors describe a model: say its law too"
+        raise typer.BadParameter(said, param_hint="--law")
     unconverged = (out or Path(f"{Path(table).stem}.nc")).with_suffix(".unconverged.nc")
     if out is not None:
         parse.writable(out)
@@ -71,9 +84,9 @@ def fit(
     if law is None:
         model = bs.recommended(data, columns=columns or None, response=response)
     else:
-        on = "plain" if noise.endswith("-plain") else "log"
-        errors = bs.Gaussian(on=on) if noise.startswith("gaussian") else bs.StudentT(on=on)
-        model = bs.ScalingModel(law, axes=axes or None, pooling=pooling or None, noise=errors, priors=priors.value)
+        on: Literal["plain", "log"] = "plain" if noise and noise.endswith("-plain") else "log"
+        errors = bs.Gaussian(on=on) if noise and noise.startswith("gaussian") else bs.StudentT(on=on)
+        model = bs.ScalingModel(law, axes=axes, pooling=pooling, noise=errors, priors=priors.value if priors else "weak")
     kept = {} if draws is None else {"draws": draws}
     chosen = bs.Hmc(**kept) if sampler is SamplerName.hmc else bs.Nuts(**kept)
     try:
@@ -150,7 +163,9 @@ def review(
 ) -> None:
     """Judge a saved fit: convergence, data, posterior predictive, influence, prior, and how far a forecast reaches.
 
-    Example: bayescale review fit.nc --at params=7e10,family=Mamba
+    Example:
+
+        bayescale review fit.nc --at params=7e10,family=Mamba
     """
     import bayescale as bs
 

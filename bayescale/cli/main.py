@@ -12,12 +12,11 @@ from bayescale.cli import deciding, demo, fitting, predicting, tables
 
 app = typer.Typer(
     name="bayescale",
-    help="From a table of training runs to calibrated forecasts and go/no-go decisions.",
     epilog="Begin with `bayescale demo`, or with your own table: `bayescale check runs.csv`.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 
 for function in (

@@ -51,14 +51,16 @@ class UnseenName(StrEnum):
 
 Table = Annotated[
     str,
-    typer.Argument(metavar="TABLE", help="A CSV or Parquet file with a row a run, or the name of a public table.", show_default=False),
+    typer.Argument(
+        metavar="TABLE", help="A CSV or Parquet file with a row a run, or the name of a public table.", show_default=False
+    ),
 ]
 FitFile = Annotated[
     Path, typer.Argument(metavar="FIT", help="A fit that `bayescale fit -o` wrote (netCDF).", show_default=False)
 ]
 Column = Annotated[
     list[str] | None,
-    typer.Option("--column", "-c", metavar="OURS=THEIRS", help="Our name of a column and the table's: loss=loss_nats. Repeat for more."),
+    typer.Option("--column", "-c", metavar="OURS=THEIRS", help="Our name of a column and theirs: loss=loss_nats. Repeatable."),
 ]
 Response = Annotated[str, typer.Option("--response", metavar="NAME", help="Name of the response.")]
 At = Annotated[
@@ -66,14 +68,12 @@ At = Annotated[
     typer.Option(
         "--at",
         metavar="POINT|FILE",
-        help="A run: params=7e10,tokens=1.4e12,family=Mamba; or a CSV or Parquet file, a row a run. Repeat for more.",
+        help="A run: params=7e10,tokens=1.4e12,family=Mamba; or a CSV or Parquet file, a row a run. Repeatable.",
     ),
 ]
 Target = Annotated[str | None, typer.Option("--target", "-t", metavar="RULE", help="What must be met: 'loss<=2.0'.")]
-Probability = Annotated[
-    float, typer.Option("--probability", metavar="P", min=0.5, max=1.0, help="GO needs the target met with this probability.")
-]
-Prob = Annotated[float, typer.Option("--prob", metavar="P", min=0.01, max=0.999, help="Probability of the intervals.")]
+Probability = Annotated[float, typer.Option("--probability", metavar="P", help="GO needs the target met so probably.")]
+Prob = Annotated[float, typer.Option("--prob", metavar="P", help="Probability of the intervals.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same numbers.")]
-Unseen = Annotated[UnseenName, typer.Option("--unseen", help="A group that was not seen: draw it from the population, or refuse.")]
+Unseen = Annotated[UnseenName, typer.Option("--unseen", help="An unseen group: draw it from the population, or refuse.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and nothing else, on standard output.")]

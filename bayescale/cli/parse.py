@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     import bayescale as bs
 
-TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
+PARQUET = (".parquet", ".pq")
+TABLES = (".csv", ".tsv", ".txt", *PARQUET)
 
 
 def pairs(words: Iterable[str], option: str, what: str) -> dict[str, str]:
@@ -101,22 +102,32 @@ def read_file(path: Path) -> pd.DataFrame:
         raise DataError(f"there is no file {path}.{there}")
     kind = path.suffix.lower()
     try:
-        if kind in (".parquet", ".pq"):
+        if kind in PARQUET:
             return pd.read_parquet(path)
         return pd.read_csv(path, sep="\t" if kind == ".tsv" else ",")
     except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise DataError(f"{path} could not be read as {'Parquet' if kind in ('.parquet', '.pq') else 'CSV'}: {error}") from error
+        raise DataError(f"{path} could not be read as {'Parquet' if kind in PARQUET else 'CSV'}: {error}") from error
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """A table as CSV or Parquet, as the file's name says."""
+    """A table as CSV or Parquet, as the file's name says; what was there before stays until the new file is whole."""
     kind = path.suffix.lower()
-    if kind in (".parquet", ".pq"):
-        table.to_parquet(path, index=False)
-    elif kind in TABLES:
-        table.to_csv(path, index=False, sep="\t" if kind == ".tsv" else ",")
-    else:
+    part = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    try:
+        if kind in PARQUET:
+            table.to_parquet(part, index=False)
+        else:
+            table.to_csv(part, index=False, sep="\t" if kind == ".tsv" else ",")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def table_file(path: Path) -> Path:
+    """The path itself, once it is known that a table can be written there."""
+    if path.suffix.lower() not in TABLES:
         raise typer.BadParameter(f"expected a name that ends in .csv or .parquet, got {str(path)!r}", param_hint="--out")
+    return writable(path)
 
 
 def writable(path: Path) -> Path:

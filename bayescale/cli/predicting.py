@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,8 +11,6 @@ from bayescale.cli import parse, show
 from bayescale.cli.options import At, FitFile, Json, KindName, Prob, Seed, Unseen, UnseenName
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     import bayescale as bs
 
 Path_ = Annotated[
@@ -33,31 +31,27 @@ def predict(
 ) -> None:
     """Forecast runs from a saved fit, with intervals.
 
-    Example: bayescale predict fit.nc --at params=7e10,family=Mamba --at params=7e10
+    Example:
+
+        bayescale predict fit.nc --at params=7e10,family=Mamba --at params=7e10
     """
     import bayescale as bs
 
     fitted = bs.load(fit)
     where = parse.points(at or (), fitted.data.groups)
     draws = bs.predict(fitted, where, kind=kind.value, unseen=unseen.value, seed=seed)
-    table = beside(where, bs.summarize(draws, prob=prob))
+    table = bs.summarize(draws, prob=prob).reset_index(drop=True)
     if json:
         show.emit({"response": fitted.response, "prob": prob, "kind": kind, "points": table})
     else:
         show.table(table, f"{fitted.response}: {prob:.0%} intervals of {'a new run' if kind == 'response' else 'the law'}")
 
 
-def beside(where: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
-    """The points with what was forecast of them."""
-    import pandas as pd
-
-    columns = [c for c in summary.columns if c not in where.columns]
-    return pd.concat([where.reset_index(drop=True), summary[columns].reset_index(drop=True)], axis=1)
-
-
 def optimal(
     fit: FitFile,
-    flops: Annotated[list[str] | None, typer.Option("--flops", metavar="C", help="Budget in FLOP, e.g. 1e24. Repeat for more.")] = None,
+    flops: Annotated[
+        list[str] | None, typer.Option("--flops", metavar="C", help="Budget in FLOP, e.g. 1e24. Repeat for more.")
+    ] = None,
     at: At = None,
     prob: Prob = 0.9,
     seed: Seed = 0,
@@ -65,7 +59,9 @@ def optimal(
 ) -> None:
     """Size and data that a budget of compute buys best.
 
-    Example: bayescale optimal chinchilla.nc --flops 1e21 --flops 5.76e23
+    Example:
+
+        bayescale optimal chinchilla.nc --flops 1e21 --flops 5.76e23
     """
     import bayescale as bs
 
@@ -74,7 +70,7 @@ def optimal(
     budgets = [parse.number(word, "--flops") for word in flops]
     fitted = bs.load(fit)
     draws = bs.compute_optimal(fitted, budgets, at=group(at, fitted), seed=seed)
-    table = quantities(draws, prob)
+    table = bs.summarize(draws, prob=prob).reset_index().drop(columns="point")
     if json:
         show.emit({"prob": prob, "optima": table})
     else:
@@ -95,7 +91,9 @@ def crossover(
     fit: FitFile,
     a: Annotated[str, typer.Option("--a", metavar="GROUP", help="The one: family=Mamba (comma between several columns).")],
     b: Annotated[str, typer.Option("--b", metavar="GROUP", help="The other.")],
-    fit_b: Annotated[Path | None, typer.Option("--fit-b", metavar="FIT", help="The fit of the other; by default the same.")] = None,
+    fit_b: Annotated[
+        Path | None, typer.Option("--fit-b", metavar="FIT", help="The fit of the other; by default the same.")
+    ] = None,
     along: Annotated[str, typer.Option("--along", metavar="COLUMN", help="The scale along which they are compared.")] = "flops",
     path: Path_ = None,
     at: At = None,
@@ -106,7 +104,9 @@ def crossover(
 ) -> None:
     """From which scale on one group is better than another, and whether it ever is.
 
-    Example: bayescale crossover fit.nc --a family=Llama --b family=Mamba --along params
+    Example:
+
+        bayescale crossover fit.nc --a family=Llama --b family=Mamba --along params
     """
     import bayescale as bs
     from bayescale.plots.crossing import crossing_interval, crossover_table
@@ -128,16 +128,21 @@ def crossover(
         show.emit({"a": a, "b": b, "along": along, "prob": prob, "crossing": found, "scale": scale})
         return
     if found["p_none"] < 1:
-        print(f"{a} and {b} cross at {along} = {found['median']:.3g} ({prob:.0%} interval {found['lower']:.3g} to {found['upper']:.3g})")
+        cells = [show.number(found[name]) for name in ("median", "lower", "upper")]
+        print(f"{a} and {b} cross at {along} = {cells[0]} ({prob:.0%} interval {cells[1]} to {cells[2]})")
     print(f"P(no crossing) = {found['p_none']:.2f}")
     show.table(scale.iloc[:: max(1, len(scale) // 12)], f"P({b} is better than {a})")
 
 
-def moves(path: str | None) -> str | dict[str, float] | None:
+def moves(path: str | None) -> Literal["optimal"] | dict[str, float] | None:
     """``--path`` as a path: a word, or a covariate and its value."""
-    if path is None or "=" not in path:
-        return path
-    return {name: parse.number(value, "--path") for name, value in parse.pairs([path], "--path", "COLUMN=VALUE").items()}
+    if path is None:
+        return None
+    if path == "optimal":
+        return "optimal"
+    return {
+        name: parse.number(value, "--path") for name, value in parse.pairs([path], "--path", "optimal or COLUMN=VALUE").items()
+    }
 
 
 def bounds(within: str | None) -> tuple[float, float] | None:
@@ -148,18 +153,3 @@ def bounds(within: str | None) -> tuple[float, float] | None:
     if not colon:
         raise typer.BadParameter(f"expected LOW:HIGH, got {within!r}", param_hint="--within")
     return parse.number(low, "--within"), parse.number(high, "--within")
-
-
-def quantities(draws: Any, prob: float) -> pd.DataFrame:
-    """Median and interval of every derived quantity, a row a point."""
-    import numpy as np
-    import pandas as pd
-
-    cut = [0.5, (1 - prob) / 2, (1 + prob) / 2]
-    columns: dict[str, Any] = {}
-    for name, values in draws.data_vars.items():
-        if {"chain", "draw"} <= set(values.dims):
-            stacked = values.transpose("chain", "draw", ...).to_numpy().reshape(values.sizes["chain"] * values.sizes["draw"], -1)
-            median, lower, upper = np.quantile(stacked, cut, axis=0)
-            columns |= {str(name): median, f"{name}_lower": lower, f"{name}_upper": upper}
-    return pd.DataFrame(columns)

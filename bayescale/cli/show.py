@@ -37,7 +37,9 @@ def number(value: Any) -> str:
     """A number as a reader wants it; 13000000000 is 1.3e+10 and a count of runs stays a count."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int) and abs(value) < 10_000_000:
         return str(value)
@@ -46,7 +48,16 @@ def number(value: Any) -> str:
     return f"{value:.4g}"
 
 
-def table(frame: pd.DataFrame, title: str = "", *, out: Console | None = None) -> None:
+def cells(values: list[Any]) -> list[str]:
+    """A column as text: numbers of like size with as many decimals, so that they can be compared at a glance."""
+    sizes = [abs(v) for v in values if isinstance(v, float) and math.isfinite(v) and v != 0]
+    if not sizes or not all(isinstance(v, float) for v in values) or not (1e-3 <= max(sizes) < 1e4):
+        return [number(v) for v in values]
+    decimals = 3 - math.floor(math.log10(max(sizes)))
+    return [f"{v:.{decimals}f}" if math.isfinite(v) else number(v) for v in values]
+
+
+def table(frame: pd.DataFrame, title: str = "") -> None:
     """A frame as a table."""
     from rich.table import Table
     from rich.text import Text
@@ -55,10 +66,16 @@ def table(frame: pd.DataFrame, title: str = "", *, out: Console | None = None) -
     for name in frame.columns:
         numeric = all(not isinstance(v, str) for v in frame[name])
         shown.add_column(str(name), justify="right" if numeric else "left", overflow="fold")
-    for row in frame.astype(object).itertuples(index=False, name=None):
-        cells = [number(v.item() if hasattr(v, "item") else v) for v in row]
-        shown.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
-    (out or console()).print(shown)
+    columns = [cells(frame[name].tolist()) for name in frame.columns]
+    for row in zip(*columns, strict=True):
+        shown.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+    page = console()
+    if page.is_terminal:
+        page.print(shown)
+        return
+    with page.capture() as captured:
+        page.print(shown)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))  # a file needs no padding
 
 
 def review(found: bs.Review) -> None:

@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 def datasets(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this table; by default list all.")] = None,
     runs: Annotated[bool, typer.Option("--runs", help="Only the rows that a law should be fitted to, in our names.")] = False,
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write the table there (CSV or Parquet).")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write the table there (CSV or Parquet).")
+    ] = None,
     json: Json = False,
 ) -> None:
     """List the public tables, or show or write one of them.
 
     Bundled tables work offline; the others are downloaded once, from their public repositories.
 
-    Example: bayescale datasets pretraining_losses --runs -o losses.csv
+    Example:
+
+        bayescale datasets pretraining_losses --runs -o losses.csv
     """
     import bayescale as bs
 
@@ -38,7 +42,7 @@ def datasets(
             show.table(known[["name", "where", "rows", "row_is", "runs", "citation"]], "public tables")
         return
     if out is not None:
-        parse.writable(out)
+        parse.table_file(out)
     table = bs.load_dataset(name, runs=runs)
     if out is not None:
         parse.write_table(table, out)
@@ -56,7 +60,9 @@ def laws(
 ) -> None:
     """List the scaling laws, or show one with its parameters and priors.
 
-    Example: bayescale laws chinchilla
+    Example:
+
+        bayescale laws chinchilla
     """
     import bayescale as bs
 
@@ -70,7 +76,9 @@ def laws(
     law = bs.get_law(name)
     params = _parameters(law)
     if json:
-        show.emit({"law": law.name, "covariates": law.covariates, "response": law.response, "cite": law.cite, "parameters": params})
+        show.emit(
+            {"law": law.name, "covariates": law.covariates, "response": law.response, "cite": law.cite, "parameters": params}
+        )
         return
     print(f"{law.name}({', '.join(law.covariates)}): {law.doc} [{law.cite}]")
     show.table(params, "parameters and weak priors")
@@ -98,14 +106,18 @@ def check(
     table: Table,
     column: Column = None,
     response: Response = "loss",
-    group: Annotated[list[str] | None, typer.Option("--group", "-g", metavar="COLUMN", help="A group column; repeat for more.")] = None,
+    group: Annotated[
+        list[str] | None, typer.Option("--group", "-g", metavar="COLUMN", help="A group column; repeat for more.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say what is wrong or worrying about a table, before any fitting.
 
     It exits 0 whatever it finds: the findings are the result.
 
-    Example: bayescale check runs.csv --column loss=loss_nats
+    Example:
+
+        bayescale check runs.csv --column loss=loss_nats
     """
     import bayescale as bs
 

@@ -188,5 +188,7 @@ def _notes(review: Review | None) -> list[str]:
     notes = [f"{f.check}: not assessed" for f in review.only(Status.NOT_ASSESSED)]
     look = review.only(Status.REVIEW)
     if look:
-        notes.append(f"{len(look)} finding{'s' * (len(look) > 1)} to look at: {', '.join(dict.fromkeys(f.check for f in look))}")
+        notes.append(
+            f"{len(look)} finding{'s' * (len(look) > 1)} to look at: {', '.join(dict.fromkeys(f.check for f in look))}"
+        )
     return notes

@@ -31,7 +31,9 @@ def convergence(subject: Subject) -> Iterator[Finding]:
     found, name = subject.fit.convergence, "convergence"
     if found.faults:
         said = f"the chains do not agree: {'; '.join(found.faults)}"
-        advice = "Draw more, pool more, or choose a law of fewer parameters; until then no number of this fit is to be relied on."
+        advice = (
+            "Draw more, pool more, or choose a law of fewer parameters; until then no number of this fit is to be relied on."
+        )
         yield Finding(name, Status.FAIL, said, found.worst_rhat, MAX_RHAT, advice)
     else:
         said = f"R-hat at most {found.worst_rhat:.3f}, effective sample size at least {found.worst_ess:.0f}"
@@ -97,11 +99,11 @@ def _groups(subject: Subject) -> Iterator[Finding]:
             said = f"{len(alone)} of {level.size} groups of {' and '.join(by)} have one run: {shown}"
             advice = "What is said of them alone comes from the priors, or from the population where they are pooled."
             yield Finding("data", Status.REVIEW, said, float(len(alone)), 0.0, advice)
-    partial = dict.fromkeys(p.by[: i + 1] for p in fit.model.pooling.values() if isinstance(p, PartialPooling) for i in range(len(p.by)))
-    for by in partial:
-        level = fit.binding.levels[tuple(by)]
+    partial = [tuple(pooling.by) for pooling in fit.model.pooling.values() if isinstance(pooling, PartialPooling)]
+    for columns in dict.fromkeys(by[: i + 1] for by in partial for i in range(len(by))):
+        level = fit.binding.levels[columns]
         if level.size == 1:
-            said = f"not identified: how {by[-1]} groups differ; there is a single one ({level.labels[0]})"
+            said = f"not identified: how {columns[-1]} groups differ; there is a single one ({level.labels[0]})"
             advice = "An unseen one is forecast from the prior's spread alone: add runs of another, or drop the pooling."
             yield Finding("data", Status.REVIEW, said, 1.0, 2.0, advice)
 
@@ -116,14 +118,15 @@ def _coverage(subject: Subject) -> Finding:
     fit, name, lines = subject.fit, "posterior predictive", subject.thresholds
     drawn = fit.tree["posterior_predictive"][fit.response]
     seen = fit.tree["observed_data"][fit.response]
-    runs, few, many, parts = seen.size, 1.0, 1.0, []
+    runs, few, many, counts = seen.size, 1.0, 1.0, list[str]()
     for probability in INTERVALS:
         edges = drawn.quantile([(1 - probability) / 2, (1 + probability) / 2], dim=(CHAIN, DRAW))
         inside = int(((seen >= edges.isel(quantile=0)) & (seen <= edges.isel(quantile=1))).sum())
-        parts.append(f"{inside} of {runs} fitted runs lie in their {probability:.0%} intervals")
+        counts.append(str(inside))
         few = min(few, float(stats.binom.cdf(inside, runs, probability)))
         many = min(many, float(stats.binom.sf(inside - 1, runs, _expected(probability, subject.parameters / runs))))
-    said = " and ".join(parts)
+    nominal = " and ".join(f"{probability:.0%}" for probability in INTERVALS)
+    said = f"{' and '.join(counts)} of {runs} fitted runs lie in their {nominal} intervals"
     if few < lines.coverage_review:
         failed = few < lines.coverage_fail
         threshold = lines.coverage_fail if failed else lines.coverage_review
@@ -181,7 +184,8 @@ def influence(subject: Subject) -> Iterator[Finding]:
     if worst <= line:
         yield Finding("influence", Status.PASS, f"no run decides the fit alone (Pareto k at most {worst:.2f})", worst, line)
         return
-    rows = fit.data.table.index[k > line]
-    said = f"the fit depends on single runs: Pareto k is above {line:g} in {rows_text(rows)} (worst {worst:.2f})"
+    order = np.argsort(-np.nan_to_num(k, nan=-np.inf))
+    rows = fit.data.table.index[order[: int((k > line).sum())]]
+    said = f"the fit depends on single runs: Pareto k is above {line:g} in {rows_text(rows)}, worst first ({worst:.2f})"
     advice = "Look at these runs, and fit without them: leave-one-out scores are not to be trusted there."
     yield Finding("influence", Status.REVIEW, said, worst, line, advice)

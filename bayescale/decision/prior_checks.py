@@ -1,4 +1,4 @@
-"""Checks of what the priors have to do with the answer: were they weaker, or not from the literature, would it be another?"""
+"""Checks of what the priors have to do with the answer: whether it would be another under weaker ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ from bayescale.prediction.parameters import to_link
 _SHOWN = 3
 
 
-def prior_sensitivity(subject: Subject) -> Iterator[Finding]:
+def priors(subject: Subject) -> Iterator[Finding]:
+    """Whether the priors, and above all those from the literature, decide the answer."""
+    yield from _sensitivity(subject)
+    yield from _literature(subject)
+
+
+def _sensitivity(subject: Subject) -> Iterator[Finding]:
     """How far the forecast (without points to forecast, each parameter of the law) moves as the prior is power-scaled."""
     name, line = "prior sensitivity", subject.thresholds.sensitivity
     asked = _asked(subject)
@@ -44,7 +50,7 @@ def prior_sensitivity(subject: Subject) -> Iterator[Finding]:
     yield Finding(name, Status.REVIEW, f"the priors move {_what(subject)} ({shown}): {why}", worst, line, advice)
 
 
-def literature(subject: Subject) -> Iterator[Finding]:
+def _literature(subject: Subject) -> Iterator[Finding]:
     """Whether priors from the literature change the answer: the draws reweighted to weak priors :cite:p:`vehtari2024`."""
     fit, name, lines = subject.fit, "literature priors", subject.thresholds
     if fit.model.priors != "literature":
@@ -55,16 +61,20 @@ def literature(subject: Subject) -> Iterator[Finding]:
         said = f"the literature has no prior for {fit.model.law.name} on such a table: weak ones are in force"
         yield Finding(name, Status.PASS, said)
         return
-    weights, k = _weights(sum(_log_ratio(fit, p) for p in affected))
+    weights, k = _weights(np.sum([_log_ratio(fit, p) for p in affected], axis=0))
     if not k <= lines.pareto_k:
-        said = f"the literature priors change the answer: the posterior of {' and '.join(affected)} under weak ones is elsewhere"
+        said = (
+            f"the literature priors change the answer: the posterior of {' and '.join(affected)} under weak ones is elsewhere"
+        )
         advice = "How far it moves cannot be told by reweighting: fit again with priors='weak' and compare."
         yield Finding(name, Status.REVIEW, f"{said} (Pareto k {k:.2f})", k, lines.pareto_k, advice)
         return
     moves = {label: _shift(draws, weights) for label, draws in _answers(subject, affected).items()}
     label = max(moves, key=lambda key: abs(moves[key]))
     shift, line = abs(moves[label]), lines.literature_shift
-    told = f"{label} is {shift:.2f} posterior standard deviations {'higher' if moves[label] < 0 else 'lower'} than under weak ones"
+    told = (
+        f"{label} is {shift:.2f} posterior standard deviations {'higher' if moves[label] < 0 else 'lower'} than under weak ones"
+    )
     if shift > line:
         advice = "Say so beside the answer, or fit with priors='weak' and give both."
         yield Finding(name, Status.REVIEW, f"the literature priors change the answer: {told}", shift, line, advice)
@@ -100,14 +110,16 @@ def _power_scaled(fit: Fit, asked: xr.Dataset, group: str) -> dict[str, float]:
     return {label: float(np.nan_to_num(value)) for label, value in _scalars(found).items()}
 
 
-def _scalars(found: xr.Dataset) -> dict[str, float]:
-    """Every scalar of a dataset, by the name of its variable and the labels of its dimensions."""
-    out: dict[str, float] = {}
+def _scalars(found: xr.Dataset) -> dict[str, np.ndarray]:
+    """Every scalar quantity of a dataset, with its draws (chain, draw) where it has some, by its name and labels."""
+    out: dict[str, np.ndarray] = {}
     for name, variable in found.data_vars.items():
-        for index in np.ndindex(variable.shape):
-            at = zip(variable.dims, index, strict=True)
+        dims = [d for d in variable.dims if d not in (CHAIN, DRAW)]
+        values = variable.transpose(*dims, ...).to_numpy()
+        for index in np.ndindex(*(variable.sizes[d] for d in dims)):
+            at = zip(dims, index, strict=True)
             labels = [str(variable.coords[d].to_numpy()[i]) if d in variable.coords else str(i) for d, i in at]
-            out[" ".join([str(name), *labels])] = float(variable.to_numpy()[index])
+            out[" ".join([str(name), *labels])] = values[index]
     return out
 
 
@@ -140,14 +152,7 @@ def _answers(subject: Subject, affected: list[str]) -> dict[str, np.ndarray]:
     """Draws (chain, draw) of the exponents concerned and of the forecast, by name."""
     fit = subject.fit
     found = xr.Dataset({name: fit.posterior[name] for name in (_site(fit, p) for p in affected)})
-    out = {}
-    for dataset in [found] if subject.forecast is None else [found, _asked(subject)]:
-        for name, variable in dataset.data_vars.items():
-            flat = variable.transpose(CHAIN, DRAW, ...)
-            for index in np.ndindex(flat.shape[2:]):
-                labels = [str(flat.coords[d].to_numpy()[i]) if d in flat.coords else str(i) for d, i in zip(flat.dims[2:], index, strict=True)]
-                out[" ".join([str(name), *labels])] = flat.to_numpy()[(..., *index)]
-    return out
+    return _scalars(found) | ({} if subject.forecast is None else _scalars(_asked(subject)))
 
 
 def _shift(draws: np.ndarray, weights: np.ndarray) -> float:

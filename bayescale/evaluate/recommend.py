@@ -129,7 +129,7 @@ def _within(runs: Runs, name: str, by: Sequence[str]) -> np.ndarray:
     """Logarithm of a covariate less its mean in each group."""
     log = np.log(runs.table[name])
     centred = log - log.groupby([runs.table[g] for g in by]).transform("mean") if by else log - log.mean()
-    return centred.to_numpy(dtype=np.float64)
+    return np.asarray(centred, dtype=np.float64)
 
 
 def _varying(runs: Runs, by: Sequence[str]) -> list[str]:

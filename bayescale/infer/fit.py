@@ -18,8 +18,8 @@ from bayescale.core.numerics import double_precision, to_numpy
 from bayescale.data.runs import Runs, as_runs
 from bayescale.infer.cache import compilation_cache_of_ours
 from bayescale.infer.convergence import Agreement, Convergence, diagnose
-from bayescale.infer.progress import progress_bar
 from bayescale.infer.programs import Programs, programs
+from bayescale.infer.progress import progress_bar
 from bayescale.infer.sample import Draws, sample
 from bayescale.infer.samplers import CHUNK, Nuts, Sampler
 from bayescale.infer.tree import constant_data, coordinates, draws_dataset, parameter_dims, runs_dataset
@@ -206,7 +206,8 @@ def _finish(made: Programs, flat: np.ndarray, design: Design) -> dict[str, Any]:
     for i in range(draws // CHUNK):
         found = to_numpy(made.finish(flat[:, i * CHUNK : (i + 1) * CHUNK].reshape(-1, dim), design))
         parts.append(jax.tree.map(lambda a: a.reshape(chains, CHUNK, *a.shape[1:]), found))
-    return jax.tree.map(lambda *a: np.concatenate(a, axis=1), *parts)
+    joined: dict[str, Any] = jax.tree.map(lambda *a: np.concatenate(a, axis=1), *parts)
+    return joined
 
 
 def _replicate(binding: Binding, found: dict[str, Any], n: int, rng: np.random.Generator) -> np.ndarray:
@@ -217,10 +218,17 @@ def _replicate(binding: Binding, found: dict[str, Any], n: int, rng: np.random.G
     return from_noise_scale(noise, to_noise_scale(noise, found["mean"][..., :n]) + noise.draw(rng, sigma, nu))
 
 
-def _tree(binding: Binding, runs: Runs, drawn: Draws, results: dict[str, Any], prior: dict[str, Any], rng: np.random.Generator) -> xr.DataTree:
+def _tree(
+    binding: Binding,
+    runs: Runs,
+    drawn: Draws,
+    results: dict[str, Any],
+    prior: dict[str, Any],
+    rng: np.random.Generator,
+) -> xr.DataTree:
     dims, coords = parameter_dims(binding), coordinates(binding, runs)
     name, n = runs.response, len(runs.table)
-    row = {name: ("run",)}
+    row: dict[str, tuple[str, ...]] = {name: ("run",)}
 
     def rows(values: np.ndarray) -> xr.Dataset:
         return draws_dataset({name: values[..., :n]}, row, coords)

@@ -81,10 +81,11 @@ def _hessian(energy: EnergyAndSlope, mode: np.ndarray, held: np.ndarray) -> np.n
     """Central differences of the gradient; what was held gets a scale of a half and no correlation."""
     steps = _STEP * np.eye(len(mode))
     rows = [(_finite(energy, mode + h)[1] - _finite(energy, mode - h)[1]) / (2 * _STEP) for h in steps]
-    hessian = np.array(rows)
+    hessian: np.ndarray = np.array(rows)
     hessian[held, :] = hessian[:, held] = 0.0
     hessian[held, held] = 4.0
-    return (hessian + hessian.T) / 2
+    symmetric: np.ndarray = (hessian + hessian.T) / 2
+    return symmetric
 
 
 def whiten(mode: np.ndarray, hessian: np.ndarray) -> Whitening:
@@ -115,4 +116,5 @@ def whiten_again(draws: np.ndarray, before: Whitening) -> Whitening:
 
 def unwhiten(flat: np.ndarray, white: Whitening) -> np.ndarray:
     """Whitened coordinates of flat vectors (the last axis)."""
-    return np.linalg.solve(white.root, (flat - white.center).reshape(-1, flat.shape[-1]).T).T.reshape(flat.shape)
+    z: np.ndarray = np.linalg.solve(white.root, (flat - white.center).reshape(-1, flat.shape[-1]).T)
+    return np.ascontiguousarray(z.T).reshape(flat.shape)

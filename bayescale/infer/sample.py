@@ -132,4 +132,3 @@ def _join(kept: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> np.ndarray:
 
 def _join_info(kept: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([info[name] for _, info in kept], axis=1) for name in kept[0][1]}
-

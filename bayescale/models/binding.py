@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -81,9 +82,9 @@ def bind(model: ScalingModel, runs: Runs) -> Binding:
     reference = {c: float(np.exp(v.mean())) for c, v in logs.items()}
     y = table[runs.response].to_numpy(float)
     if model.noise.on == "log" and (y <= 0).any():
-        rows = table.index[y <= 0].tolist()
+        wrong = table.index[y <= 0].tolist()
         raise DataError(
-            f"noise on the log scale needs a positive {runs.response}; rows {rows[:5]} are not. "
+            f"noise on the log scale needs a positive {runs.response}; rows {wrong[:5]} are not. "
             "For a response that may be negative use noise=StudentT(on='plain')."
         )
     scale = float(np.median(np.abs(y))) or 1.0
@@ -155,14 +156,15 @@ def in_units(param: Param, scale: float) -> tuple[float, float, float]:
 
 def _slot(model: ScalingModel, name: str, levels: Mapping[tuple[str, ...], Level], runs: Runs, rows: int) -> Slot:
     pooling, n = model.pooling_of(name), len(runs.table)
+    parents: tuple[np.ndarray, ...] = ()
     if isinstance(pooling, CompletePooling):
-        codes, size, parents = np.zeros(n, dtype=int), 1, ()
+        codes, size = np.zeros(n, dtype=int), 1
     else:
         by = tuple(pooling.by)
         level = levels[by]
         codes, size = level.codes(runs.table), level.size
         chain = [levels[by[: i + 1]] for i in range(len(by))]
-        above = [inner.parent(outer) for outer, inner in zip(chain[:-1], chain[1:], strict=True)]
+        above = [inner.parent(outer) for outer, inner in pairwise(chain)]
         parents = (np.zeros(chain[0].size, dtype=int), *above)
     member = (codes[None, :] == np.arange(size)[:, None]).astype(float)
     counts = member.sum(axis=1)

@@ -67,8 +67,8 @@ class StudentT:
 
     def draw(self, rng: np.random.Generator, sigma: Any, nu: Any) -> Any:
         """Errors of new runs on the noise's own scale; ``nu`` broadcasts against ``sigma``."""
-        shape = np.broadcast_shapes(np.shape(sigma), np.shape(nu))
-        return sigma * rng.standard_t(np.broadcast_to(self.df if nu is None else nu, shape))
+        tails: Any = self.df if nu is None else nu
+        return sigma * rng.standard_t(np.broadcast_to(tails, np.broadcast_shapes(np.shape(sigma), np.shape(tails))))
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ class ScalingModel:
     @property
     def assumptions(self) -> dict[str, str]:
         """The sites whose priors are assumed, not learnt from other groups, and the name each is reported under."""
-        sites = {}
+        sites: dict[str, str] = {}
         for name in self.law.params:
             pooling = self.pooling_of(name)
             if isinstance(pooling, PartialPooling):

@@ -11,9 +11,14 @@ import xarray as xr
 from bayescale.core.errors import SpecError
 from bayescale.core.names import CHAIN, DRAW
 from bayescale.plots.style import COLOURS, GREY, amount, log_axis, new_axes, tidy
+from bayescale.prediction.summary import summarize
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+#: The page shows so many times less and more than the interval of the crossing.
+ROOM = 30.0
 
 
 def crossover_table(draws: xr.Dataset) -> pd.DataFrame:
@@ -38,18 +43,17 @@ def crossover_table(draws: xr.Dataset) -> pd.DataFrame:
 
 def crossing_interval(draws: xr.Dataset, prob: float = 0.9) -> dict[str, float]:
     """Median, ``lower`` and ``upper`` of the crossing among the draws that have one (NaN without any), and ``p_none``."""
-    crossings = draws[_along(draws)].to_numpy()
-    crossings = crossings[np.isfinite(crossings)]
-    cuts = [0.5, (1 - prob) / 2, (1 + prob) / 2]
-    median, lower, upper = map(float, np.quantile(crossings, cuts)) if len(crossings) else (np.nan,) * 3
-    return {"median": median, "lower": lower, "upper": upper, "p_none": float(draws["p_none"])}
+    row = summarize(draws[[_along(draws)]].expand_dims("point"), prob=prob).iloc[0]
+    return {**{name: float(row[name]) for name in ("median", "lower", "upper")}, "p_none": float(draws["p_none"])}
 
 
 def _along(draws: xr.Dataset) -> str:
     return next(str(name) for name, v in draws.data_vars.items() if {CHAIN, DRAW} == set(v.dims))
 
 
-def plot_crossover(draws: xr.Dataset, *, names: tuple[str, str] = ("a", "b"), prob: float = 0.9, ax: Axes | None = None) -> Axes:
+def plot_crossover(
+    draws: xr.Dataset, *, names: tuple[str, str] = ("a", "b"), prob: float = 0.9, ax: Axes | None = None
+) -> Axes:
     """P(the second is better) along the scale, with the interval of the crossing.
 
     Parameters
@@ -73,8 +77,11 @@ def plot_crossover(draws: xr.Dataset, *, names: tuple[str, str] = ("a", "b"), pr
         ax.axvspan(found["lower"], found["upper"], color=COLOURS[0], alpha=0.12, linewidth=0)
         middle, low, high = (amount(found[k], along) for k in ("median", "lower", "upper"))
         said = f"crossing, where there is one: {middle} ({prob:.0%} interval {low} to {high}); {said}"
+    low, high = table[along].min(), table[along].max()
+    if np.isfinite(found["median"]):  # most of a range of ten decades says nothing
+        low, high = max(low, found["lower"] / ROOM), min(high, found["upper"] * ROOM)
+    ax.set_xlim(low, high)
     log_axis(ax, "x", along)
-    ax.set_xlim(table[along].min(), table[along].max())
     ax.set_ylim(-0.02, 1.02)
     ax.set_xlabel(along)
     ax.set_ylabel(f"P({names[1]} better)")

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: Points of a curve inside the data, and of its part beyond them.
-INSIDE, OUTSIDE = 40, 40
+INSIDE, OUTSIDE = 25, 25
+Group = tuple[dict[str, str], pd.DataFrame]
+
 CURVE, RUN, HELD_BACK = "curve", "run", "held back"
 
 
@@ -82,16 +84,18 @@ def fit_table(
     shown = _only(runs, labels)
     if shown.empty:
         raise SpecError(f"no run has {', '.join(f'{c} in {sorted(v)}' for c, v in labels.items())} together")
-    groups = [(dict(zip(keys, k, strict=True)), rows) for k, rows in shown.groupby(keys, sort=True)] if keys else [({}, shown)]
+    groups = _groups(shown, keys)
     names = _names([labels for labels, _ in groups], by) if keys else [fit.model.law.name]
-    grids = []
+    points, curves = [], []
     for name, (label, rows) in zip(names, groups, strict=True):
         x = rows[along].to_numpy(float)
         grid = _grid(x.min(), x.max(), beyond)
-        curve = pd.DataFrame({along: grid} | _others(runs, columns, along, grid, fixed)).assign(**label)
-        grids.append(curve.assign(curve=name, kind=CURVE, extrapolated=grid > x.max()))
-    table = pd.concat(grids, ignore_index=True)
-    summary = summarize(predict(fit, table[list(dict.fromkeys([*columns, *keys]))]), prob=prob)
+        covariates = pd.DataFrame({along: grid} | _others(rows, columns, along, grid, fixed))
+        # Labels are for `predict` alone: a group column may bear the name of one of the table's.
+        points.append(covariates[columns].assign(**label))
+        curves.append(covariates.assign(curve=name, kind=CURVE, extrapolated=grid > x.max()))
+    summary = summarize(predict(fit, pd.concat(points, ignore_index=True)), prob=prob)
+    table = pd.concat(curves, ignore_index=True)
     table[fit.response] = summary["median"].to_numpy()
     table["lower"], table["upper"] = summary["lower"].to_numpy(), summary["upper"].to_numpy()
     dots = [_dots(shown, keys, groups, names, RUN)]
@@ -100,6 +104,13 @@ def fit_table(
     table = pd.concat([table, *dots], ignore_index=True)
     wanted = ["curve", "kind", *dict.fromkeys([along, *columns]), fit.response, "lower", "upper", "extrapolated"]
     return table[wanted]
+
+
+def _groups(runs: pd.DataFrame, keys: list[str]) -> list[Group]:
+    """The labels of each group, and its runs."""
+    if not keys:
+        return [({}, runs)]
+    return [(dict(zip(keys, map(str, key), strict=True)), rows) for key, rows in runs.groupby(keys)]
 
 
 def _split(fit: Fit, at: dict[str, Any]) -> tuple[dict[str, float], dict[str, set[str]]]:
@@ -124,7 +135,7 @@ def _only(table: pd.DataFrame, labels: Mapping[str, set[str]]) -> pd.DataFrame:
     return table[keep]
 
 
-def _names(groups: list[dict[str, Any]], by: Sequence[str]) -> list[str]:
+def _names(groups: list[dict[str, str]], by: Sequence[str]) -> list[str]:
     """A name for each group: the labels of ``by``, or the shortest that tells them apart."""
     if by:
         return [SEPARATOR.join(str(g[c]) for c in by) for g in groups]
@@ -162,12 +173,11 @@ def _others(
     return out
 
 
-def _dots(
-    table: pd.DataFrame, keys: Sequence[str], groups: Sequence[tuple[dict[str, Any], pd.DataFrame]], names: Sequence[str], kind: str
-) -> pd.DataFrame:
+def _dots(table: pd.DataFrame, keys: Sequence[str], groups: Sequence[Group], names: Sequence[str], kind: str) -> pd.DataFrame:
     """Runs as rows of the table, under the name of their curve."""
     of = {tuple(str(label[c]) for c in keys): name for (label, _), name in zip(groups, names, strict=True)}
-    curve = [of.get(tuple(map(str, row))) for row in table[list(keys)].itertuples(index=False)] if keys else names[0]
+    cells = [table[c].astype(str) for c in keys]
+    curve = pd.Series([of.get(key) for key in zip(*cells, strict=True)] if keys else names[0], index=table.index, dtype=object)
     dots = table.assign(curve=curve, kind=kind, lower=np.nan, upper=np.nan, extrapolated=False)
     return dots[dots["curve"].notna()]
 
@@ -235,6 +245,6 @@ def plot_fit(
     shown = f"median and {prob:.0%} interval of a new run; dashed: beyond the data"
     ax.set_title(shown + ("; open: held back" if held_back is not None else ""), fontsize=9, loc="left")
     tidy(ax)
-    if len(names) > 1:
+    if fit.model.group_columns or len(names) > 1:
         label_ends(ax, ends)
     return ax

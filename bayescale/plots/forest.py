@@ -66,7 +66,9 @@ def exponents_table(fit: Fit, param: str = "alpha", prob: float = 0.9) -> pd.Dat
     return table.reset_index(drop=True)
 
 
-def _population(draws: dict[str, np.ndarray], param: str, pooling: PartialPooling, link: Link, prob: float, runs: int) -> pd.DataFrame:
+def _population(
+    draws: dict[str, np.ndarray], param: str, pooling: PartialPooling, link: Link, prob: float, runs: int
+) -> pd.DataFrame:
     mu = draws[f"{param}_mu"]
     spreads = [draws[f"{param}_tau_{column}"] for column in pooling.by[:-1]] + [draws[f"{param}_tau"]]
     rng = np.random.default_rng(0)  # the same draws give the same table
@@ -105,19 +107,21 @@ def plot_exponents(fit: Fit, param: str = "alpha", prob: float = 0.9, ax: Axes |
     groups = pd.concat([groups[groups["level"] != "new"], groups[groups["level"] == "new"]])
     names = [wrapped(label) for label in groups["label"]]
     # Where the last column alone does not name a group, its label says the outer ones already.
-    beside = ["" if SEPARATOR in row.label else wrapped(row.within) for row in groups.itertuples(index=False)]
+    outer = zip(groups["label"], groups["within"], strict=True)
+    beside = ["" if SEPARATOR in label else wrapped(within) for label, within in outer]
     lines = [1 + 0.6 * max(name.count("\n"), other.count("\n")) for name, other in zip(names, beside, strict=True)]
     heights = _heights(lines)
     ax = new_axes(ax, 8.0, 1.3 + ROW * max(sum(lines), 2))
     population = table[table["level"] == "population"]
-    for row in population.itertuples(index=False):
-        ax.axvspan(row.lower, row.upper, color=COLOURS[0], alpha=0.13, linewidth=0)
-        ax.axvline(row.median, color=COLOURS[0], linewidth=1)
-    for height, other, row in zip(heights, beside, groups.itertuples(index=False), strict=True):
-        new = row.level == "new"
+    for row in population.to_dict("records"):
+        ax.axvspan(row["lower"], row["upper"], color=COLOURS[0], alpha=0.13, linewidth=0)
+        ax.axvline(row["median"], color=COLOURS[0], linewidth=1)
+    for height, other, row in zip(heights, beside, groups.to_dict("records"), strict=True):
+        new = row["level"] == "new"
         colour = COLOURS[0] if new else "black"
-        ax.plot([row.lower, row.upper], [height, height], color=colour, linewidth=1.6, solid_capstyle="butt")
-        ax.plot(row.median, height, "D" if new else "o", color=colour, markersize=5, markerfacecolor="white" if new else colour)
+        ax.plot([row["lower"], row["upper"]], [height, height], color=colour, linewidth=1.6, solid_capstyle="butt")
+        marker, fill = ("D", "white") if new else ("o", colour)
+        ax.plot(row["median"], height, marker, color=colour, markersize=5, markerfacecolor=fill)
         ax.annotate(other, (1.02, height), xycoords=("axes fraction", "data"), fontsize=7.5, color=GREY, va="center")
     ax.set_yticks(heights, names, fontsize=8.5)
     ax.set_ylim(min(heights, default=0) - 0.7, 0.7)

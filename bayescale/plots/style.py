@@ -73,7 +73,7 @@ def log_axis(ax: Axes, side: Literal["x", "y"], column: str) -> None:
         axis.set_minor_locator(NullLocator())
     else:
         axis.set_major_locator(LogLocator(10, subs=(1.0, 3.0) if decades < 3 else (1.0,)))
-        axis.set_minor_locator(LogLocator(10, subs=np.arange(2, 10)))
+        axis.set_minor_locator(LogLocator(10, subs=range(2, 10)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value, column)))
     axis.set_minor_formatter(NullFormatter())
 
@@ -94,7 +94,7 @@ def wrapped(text: str, width: int = 46) -> str:
 
 
 def label_ends(ax: Axes, ends: Sequence[tuple[float, str, str]], size: float = 8.0) -> None:
-    """Write the names of curves, given as (height of the end, name, colour), right of the axes, apart where they would overlap."""
+    """Names of curves, given as (height of the end, name, colour), right of the axes and apart where they would overlap."""
     place = ax.transAxes.inverted()
     heights = [place.transform(ax.transData.transform((ax.get_xlim()[1], y)))[1] for y, _, _ in ends]
     line = 1.35 * size / 72 / (ax.figure.get_figheight() * ax.get_position().height)  # type: ignore[union-attr]
@@ -110,7 +110,7 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, str, str]], size: float = 8
             color=colour,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0},
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)},
         )
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Bins over the middle of the draws; the tails have bins of the same width, up to so many more.
 BINS, MOST = 40, 120
+#: Share of the draws on each side that the page may leave out.
+TAIL = 0.002
 #: Words of the verdicts as a reader says them.
 WORDS = {"GO": "GO", "NO_GO": "NO GO", "HOLD": "HOLD"}
 
@@ -97,13 +99,20 @@ def plot_decision(decision: Decision, draws: xr.Dataset, ax: Axes | None = None)
             edgecolor="white", linewidth=0.3,
         )  # fmt: skip
     ax.axvline(rule.value, color="black", linewidth=1.4)
-    sides = {"va": "top", "fontsize": 8.5, "xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-    left, right = (True, False) if rule.op == "<=" else (False, True)
-    ax.annotate(_side(left, decision), (rule.value, 1.0), (-5, -2), ha="right", color=GOOD if left else BAD, **sides)
-    ax.annotate(_side(right, decision), (rule.value, 1.0), (5, -2), ha="left", color=GOOD if right else BAD, **sides)
-    low, high = min(table["left"].min(), rule.value), max(table["right"].max(), rule.value)
-    ax.set_xlim(low - 0.12 * (high - low), high + 0.12 * (high - low))
-    ax.set_ylim(0, 1.25 * max(table["density"].max(), 1e-300))
+    for side, align, offset in (("left", "right", -5), ("right", "left", 5)):
+        met = (side == "left") == (rule.op == "<=")
+        share = decision.probability if met else 1 - decision.probability
+        ax.annotate(
+            f"{'met' if met else 'missed'}: {share:.1%}", (rule.value, 1.0), (offset, -2), ha=align, va="top", fontsize=8.5,
+            xycoords=("data", "axes fraction"), textcoords="offset points", color=GOOD if met else BAD,
+        )  # fmt: skip
+    # Heavy tails would leave the middle of the page a thin spike: what is off the page is in the shares that are printed.
+    if len(table):
+        below = table["share"].cumsum()
+        low = min(table["left"][below > TAIL].min(), rule.value)
+        high = max(table["right"][below - table["share"] < below.max() - TAIL].max(), rule.value)
+        ax.set_xlim(low - 0.12 * (high - low), high + 0.12 * (high - low))
+        ax.set_ylim(0, 1.25 * table["density"].max())
     ax.set_yticks([])
     ax.set_xlabel(f"{rule.response} of the new run")
     verdict = f"{WORDS[decision.verdict]}: P({rule.target}) = {decision.probability:.3f} ± {decision.mcse:.3f}"
@@ -113,8 +122,3 @@ def plot_decision(decision: Decision, draws: xr.Dataset, ax: Axes | None = None)
     ax.spines["left"].set_visible(False)
     ax.spines["bottom"].set_color(FAINT)
     return ax
-
-
-def _side(met: bool, decision: Decision) -> str:
-    share = decision.probability if met else 1 - decision.probability
-    return f"{'met' if met else 'missed'}: {share:.1%}"

@@ -17,6 +17,9 @@ from bayescale.prediction.roots import bisect, first_change, log_grid
 
 SCALE = "scale"
 
+#: Curves that differ by less than this part of their height are one there: rounding crosses them anywhere.
+ALIKE = 1e-9
+
 
 def crossover(
     a: Fitted,
@@ -68,8 +71,8 @@ def crossover(
     >>> pile = runs[runs.dataset == "Pile validation"]
     >>> model = bs.ScalingModel("power_law_offset", axes={"x": "params"})
     >>> mamba = bs.fit(model, pile[pile.family == "Mamba"])
-    >>> transformer = bs.fit(model, pile[pile.family == "Transformer++"], strict=False)
-    >>> found = bs.crossover(transformer, mamba, along="params")
+    >>> pythia = bs.fit(model, pile[pile.family == "Pythia"])
+    >>> found = bs.crossover(pythia, mamba, along="params")
     >>> bool(0 <= found["p_none"] <= 1)
     True
     """
@@ -82,17 +85,19 @@ def crossover(
     sign = 1.0 if higher_is_better(fit_a.response) else -1.0
 
     def gap(scale: Array, first: Curve = curve_a, second: Curve = curve_b) -> Array:
-        """How much better ``b`` is."""
-        return sign * (second(scale) - first(scale))
+        """How much better ``b`` is, as a part of ``a``."""
+        base = first(scale)
+        return sign * (second(scale) - base) / np.abs(base)
 
     ahead = gap(grid)
-    index = first_change(np.sign(ahead).astype(np.int64))
-    found = np.full(len(index), np.nan)
-    crossing = np.flatnonzero(index > 0)
+    ahead[np.abs(ahead) < ALIKE] = 0.0
+    before, after = first_change(ahead)
+    found = np.full(len(after), np.nan)
+    crossing = np.flatnonzero(after > 0)
     if crossing.size:
-        few_a, few_b, step = curve_a.take(crossing), curve_b.take(crossing), index[crossing]
-        # From the last point of one sign to the first of the other, past a point where the two are equal.
-        found[crossing] = bisect(lambda s: gap(s[:, None], few_a, few_b)[:, 0], grid[step - 1], grid[step])
+        few_a, few_b = curve_a.take(crossing), curve_b.take(crossing)
+        low, high = grid[before[crossing]], grid[after[crossing]]
+        found[crossing] = bisect(lambda s: gap(s[:, None], few_a, few_b)[:, 0], low, high)
     shape = tuple(template.sizes[d] for d in (CHAIN, DRAW))
     out = xr.Dataset(
         {
@@ -103,7 +108,7 @@ def crossover(
         coords={CHAIN: template[CHAIN], DRAW: template[DRAW], SCALE: grid, f"{along}_grid": (SCALE, grid)},
     )
     names = {"a": _name(labels_a, "a"), "b": _name(labels_b, "b")}
-    return out.assign_attrs(**_order(ahead, index), **names, along=along, path=_told(path), seed=int(seed))
+    return out.assign_attrs(**_order(ahead, before), **names, along=along, path=_told(path), seed=int(seed))
 
 
 def _curve(fit: Fit, labels: dict[str, str], along: str, path: Path | None, at: At | None, seed: int) -> tuple[Curve, Way]:
@@ -130,14 +135,14 @@ def _pair(a: Curve, b: Curve, seed: int) -> tuple[Curve, Curve, xr.Dataset]:
     return a.take(mixed), b, b.fit.posterior
 
 
-def _order(ahead: Array, index: NDArray[np.int64]) -> dict[str, str]:
+def _order(ahead: Array, before: NDArray[np.int64]) -> dict[str, str]:
     """Which is mostly better below and above the crossing; without one, over the whole range."""
-    crossing = np.flatnonzero(index > 0)
+    crossing = np.flatnonzero(before >= 0)
     if not crossing.size:
         better = "b" if (ahead > 0).mean() > 0.5 else "a"
         return {"better_before": better, "better_after": better}
-    before = "b" if (ahead[crossing, index[crossing] - 1] > 0).mean() > 0.5 else "a"
-    return {"better_before": before, "better_after": "a" if before == "b" else "b"}
+    first = "b" if (ahead[crossing, before[crossing]] > 0).mean() > 0.5 else "a"
+    return {"better_before": first, "better_after": "a" if first == "b" else "b"}
 
 
 def _same_response(a: Fit, labels_a: dict[str, str], b: Fit, labels_b: dict[str, str]) -> None:

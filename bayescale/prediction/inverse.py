@@ -83,7 +83,7 @@ def scale_for(
     coords |= coordinates_of(table, fitted.response)
     values = {axis: ((CHAIN, DRAW, POINT), found.reshape(*shape, -1))}
     out = xr.Dataset(values, coords={name: value for name, value in coords.items() if name != axis})
-    out["p_never"] = np.isinf(out[axis]).mean((CHAIN, DRAW))
+    out["p_never"] = (out[axis] == np.inf).mean((CHAIN, DRAW))
     out["p_below"] = (out[axis] <= low).mean((CHAIN, DRAW))
     if scalars_only(at):
         out = out.isel({POINT: 0}).drop_vars(POINT)

@@ -28,6 +28,8 @@ CostFunction = Callable[[Array, Array], Array]
 SCAN = 160
 #: The largest number of parameters or tokens looked at under a stated cost.
 LARGEST = 1e24
+#: A minimum so near (in log) to a single parameter or a single token is none.
+EDGE = 1e-3
 #: Tokens that stray less than this (in log) from a power of params tell nothing apart.
 IN_STEP = 0.02
 
@@ -78,9 +80,9 @@ def compute_optimal(
     >>> import bayescale as bs
     >>> params = np.repeat(np.geomspace(1e8, 1e10, 6), 5)
     >>> tokens = 20 * params * np.tile(np.geomspace(0.3, 3.0, 5), 6)
-    >>> loss = 1.82 + 482.0 * params**-0.348 + 2085.4 * tokens**-0.366
-    >>> table = pd.DataFrame({"params": params, "tokens": tokens, "loss": loss})
-    >>> fitted = bs.fit(bs.ScalingModel("chinchilla"), table, strict=False)
+    >>> noise = np.exp(0.01 * np.random.default_rng(20).standard_normal(30))
+    >>> loss = (1.82 + 482.0 * params**-0.348 + 2085.4 * tokens**-0.366) * noise
+    >>> fitted = bs.fit(bs.ScalingModel("chinchilla"), pd.DataFrame({"params": params, "tokens": tokens, "loss": loss}))
     >>> sorted(bs.compute_optimal(fitted, 5.76e23).data_vars)
     ['allocation_exponent', 'loss', 'p_none', 'params', 'tokens', 'tokens_per_param']
     """
@@ -93,7 +95,7 @@ def compute_optimal(
     found = {name: np.empty(shape) for name in ("params", "tokens", fitted.response)}
     for point, budget in enumerate(table["flops"]):
         here = {name: values[..., point].reshape(-1, 1) for name, values in drawn.items()}
-        params, tokens = optimal_size_and_data(fitted, here, np.array([[budget]]), cost)
+        params, tokens = optimal_size_and_data(fitted, here, np.array([[budget]]), cost, scan=True)
         mean = law_at(fitted, {"params": params, "tokens": tokens}, here)
         for name, values in (("params", params), ("tokens", tokens), (fitted.response, mean)):
             found[name][..., point] = values.reshape(shape[:2])
@@ -103,7 +105,7 @@ def compute_optimal(
     order = ("params", "tokens", TOKENS_PER_PARAM, fitted.response, "allocation_exponent")
     coords = coordinates_of(table, fitted.response) | {d: fitted.posterior.coords[d] for d in (CHAIN, DRAW)}
     out = xr.Dataset({n: ((CHAIN, DRAW, POINT), found[n]) for n in order if n in found}, coords=coords)
-    out["p_none"] = np.isnan(out["params"]).mean((CHAIN, DRAW))
+    out["p_none"] = out["params"].isnull().mean((CHAIN, DRAW))
     said = "6·params·tokens" if cost is None else str(getattr(cost, "__name__", "stated"))
     return out.assign_attrs(cost=said, seed=int(seed), law=fitted.model.law.name, response=fitted.response)
 
@@ -122,7 +124,7 @@ def has_closed_form(fit: Fit) -> bool:
 
 
 def optimal_size_and_data(
-    fit: Fit, parameters: Mapping[str, Array], budget: Array, cost: CostFunction | None = None
+    fit: Fit, parameters: Mapping[str, Array], budget: Array, cost: CostFunction | None = None, *, scan: bool = False
 ) -> tuple[Array, Array]:
     """Params and tokens of least response, NaN where there is no such.
 
@@ -130,6 +132,8 @@ def optimal_size_and_data(
     ----------
     parameters : mapping of parameter to array (draw, 1)
     budget : array (1, scale) or (draw, scale)
+    scan : bool
+        Look along the whole line of equal cost first, so that of several minima the least is found; one budget only.
 
     Returns
     -------
@@ -144,32 +148,32 @@ def optimal_size_and_data(
         params = size * (alpha * A / (beta * B)) ** (1 / (alpha + beta)) * product ** (beta / (alpha + beta))
         return np.broadcast_to(params, shape), np.broadcast_to(budget / (FLOP_PER_PARAM_TOKEN * params), shape)
     budget = np.broadcast_to(budget, shape)
-    low, high = np.zeros(shape), np.log(_largest_params(cost, budget))
+    ends = np.log(_largest_params(cost, budget))
+    low, high = np.zeros(shape), ends
 
     def mean(log_params: Array) -> Array:
         params = np.exp(log_params)
-        return law_at(fit, {"params": params, "tokens": _tokens(cost, params, budget)}, parameters)
+        tokens = _tokens(cost, params, np.broadcast_to(budget, params.shape))
+        values = law_at(fit, {"params": params, "tokens": tokens}, parameters)
+        return np.where(np.isnan(values), np.inf, values)
 
-    # One budget: look along the whole line first. Many (a path): the minimum is flat, and one search through it is enough.
-    if shape[1] == 1:
+    if scan:
         grid = low + (high - low) * np.linspace(0, 1, SCAN)
-        params = np.exp(grid)
-        line = law_at(fit, {"params": params, "tokens": _tokens(cost, params, np.broadcast_to(budget, grid.shape))}, parameters)
-        best = np.argmin(np.where(np.isnan(line), np.inf, line), axis=1)[:, None]
+        best = np.argmin(mean(grid), axis=1)[:, None]
         low, high = (np.take_along_axis(grid, np.clip(best + i, 0, SCAN - 1), axis=1) for i in (-1, 1))
-        inside = (best > 0) & (best < SCAN - 1)
-    else:
-        inside = np.ones(shape, dtype=bool)
-    params = np.where(inside, np.exp(least(mean, low, high)), np.nan)
+    found = least(mean, low, high)
+    inside = (found > EDGE) & (found < ends - EDGE)
+    params = np.where(inside, np.exp(found), np.nan)
     return params, _tokens(cost, params, budget)
 
 
 def _tokens(cost: CostFunction | None, params: Array, budget: Array) -> Array:
-    """Tokens that a budget buys at a size."""
+    """Tokens that a budget buys at a size; NaN where it does not pay for one."""
     if cost is None:
         return budget / (FLOP_PER_PARAM_TOKEN * params)
     ones = np.ones(np.shape(params))
-    return bisect(lambda tokens: _charge(cost, params, tokens) - budget, ones, LARGEST * ones)
+    found = bisect(lambda tokens: _charge(cost, params, tokens) - budget, ones, LARGEST * ones)
+    return np.where(_charge(cost, params, ones) < budget, found, np.nan)
 
 
 def _largest_params(cost: CostFunction | None, budget: Array) -> Array:
@@ -222,11 +226,12 @@ def require_size_and_data(fit: Fit) -> None:
         When the law, or the fitted table, lacks one of the two, or one of them never varies.
     """
     columns, table = set(columns_of(fit)), fit.data.table
-    if len(columns & set(LINKED)) < 2 or not columns <= set(LINKED):
-        lacking = [name for name in ("params", "tokens") if name not in columns]
+    if len(columns) < 2 or not columns <= set(LINKED):
+        lacking = [name for name in ("tokens", "params") if name not in columns]
         raise NotIdentifiedError(
-            f"not identified: the law {fit.model.law.name!r}, read from {', '.join(columns_of(fit))}, has no {lacking[0]}: "
-            "a trade-off between size and data takes a law of both, such as 'chinchilla'"
+            f"not identified: the law {fit.model.law.name!r}, read from {', '.join(columns_of(fit))}, "
+            + (f"has no {lacking[0]}" if lacking else "takes more than size and data")
+            + "; a trade-off between size and data takes a law of these two, such as 'chinchilla'"
         )
     logs = {n: np.log(v) for n, v in complete({c: table[c].to_numpy(float) for c in columns}, ("params", "tokens")).items()}
     for name in ("tokens", "params"):

@@ -9,17 +9,21 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
 from bayescale.core.errors import SpecError, unknown
-from bayescale.data.schema import UNITS
+from bayescale.data.schema import FLOP_PER_PARAM_TOKEN, UNITS
 from bayescale.infer.fit import Fit
-from bayescale.prediction.optimum import law_at, optimal_size_and_data, require_size_and_data
+from bayescale.prediction.optimum import has_closed_form, law_at, optimal_size_and_data, require_size_and_data
 from bayescale.prediction.points import LINKED, At, columns_of, complete, read_points
 
 Array = NDArray[np.float64]
 Path = Literal["optimal"] | Mapping[str, float]
 
 OPTIMAL = "optimal"
+
+#: Budgets at which a compute-optimal frontier without a closed form is computed.
+KNOTS = 24
 
 #: By default the axis is searched from so far below the smallest fitted scale to so far above the largest.
 BELOW, ABOVE = 10.0, 1e4
@@ -52,10 +56,24 @@ class Curve:
         scale = np.atleast_2d(scale)
         drawn = {name: values[:, None] for name, values in self.parameters.items()}
         if self.optimal:
-            params, tokens = optimal_size_and_data(self.fit, drawn, scale)
-            return law_at(self.fit, {"params": params, "tokens": tokens}, drawn)
+            params = self._frontier(scale, drawn)
+            return law_at(self.fit, {"params": params, "tokens": scale / (FLOP_PER_PARAM_TOKEN * params)}, drawn)
         fixed = {name: np.full((1, 1), value) for name, value in self.fixed.items()}
         return law_at(self.fit, {self.along: scale, **fixed}, drawn)
+
+    def _frontier(self, scale: Array, drawn: Mapping[str, Array]) -> Array:
+        """Compute-optimal params, shape (draw, scale).
+
+        A numerical optimum is found at a few budgets and interpolated: log params is almost straight in log flops, and an
+        error in it is squared in the response, which is flat there.
+        """
+        if has_closed_form(self.fit) or scale.shape[1] <= KNOTS:
+            return optimal_size_and_data(self.fit, drawn, scale)[0]
+        knots = np.geomspace(scale.min(), scale.max(), KNOTS)[None, :]
+        found = np.log(optimal_size_and_data(self.fit, drawn, knots)[0])
+        there = np.isfinite(found).all(axis=1, keepdims=True)
+        spline = CubicSpline(np.log(knots[0]), np.where(there, found, 0.0), axis=1)
+        return np.where(there, np.exp(spline(np.log(scale[0]))), np.nan)
 
     def take(self, draws: NDArray[np.int64]) -> Curve:
         """The curve of some of the draws, or of all in another order."""
@@ -120,7 +138,7 @@ def _fixed(path: Any, along: str, valid: Sequence[str]) -> dict[str, float]:
             faults.append(f"path fixes {name}, which is the axis")
         elif name not in valid and name not in UNITS:
             faults.append(unknown("covariate", str(name), sorted(set(valid) - {along})))
-        elif isinstance(value, bool | str) or not np.isscalar(value) or not (np.isfinite(value) and value > 0):  # type: ignore[type-var]
+        elif isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
             faults.append(f"{name} must be a positive number, got {value!r}")
     if faults:
         raise SpecError("path: " + "; ".join(faults))

@@ -123,7 +123,7 @@ def read_points(fit: Fit, at: At, labels: Mapping[str, str], needed: Iterable[st
     if faults:
         raise DataError("the points asked for cannot be used:", faults)
     groups = {*fit.data.groups, *fit.model.group_columns}
-    return pd.DataFrame({**_others(frame, groups, numbers), **numbers})
+    return pd.DataFrame({**_others(frame, groups, numbers), **numbers}, index=frame.index)
 
 
 def coordinates_of(table: pd.DataFrame, response: str) -> dict[str, Any]:

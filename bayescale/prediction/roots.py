@@ -15,8 +15,8 @@ PER_DECADE, FEWEST, MOST = 24, 48, 480
 
 #: Halvings of a bracket: one of a grid step ends below the spacing of float64.
 HALVINGS = 50
-#: Golden-section steps, each 0.618 of the one before: 50 nats of a whole iso-cost line end at 1e-8.
-SECTIONS = 46
+#: Golden-section steps, each 0.618 of the one before: the 50 nats of a whole line of equal cost end at 4e-6.
+SECTIONS = 34
 
 _GOLDEN = (np.sqrt(5.0) - 1) / 2
 
@@ -27,16 +27,25 @@ def log_grid(low: float, high: float) -> Array:
     return np.geomspace(low, high, number)
 
 
-def first_change(signs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Index of the first grid point, in each row, whose sign is not that of the point before; -1 where there is none.
+def first_change(values: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The grid points, in each row, between which the sign first turns to the other; -1, -1 where it never does.
 
     Parameters
     ----------
-    signs : int array (draw, grid)
-        -1, 0 or 1. From 0 to 0 is no change: two curves that are one do not cross.
+    values : array (draw, grid)
+        Points where a value is 0 (or not a number) are passed over: two curves that are one for a while do not cross.
+
+    Returns
+    -------
+    before, after : int array (draw,)
     """
-    changed = (signs[:, 1:] != signs[:, :-1]) & (signs[:, 1:] * signs[:, :-1] <= 0)
-    return np.where(changed.any(axis=1), changed.argmax(axis=1) + 1, -1)
+    signs = np.sign(np.nan_to_num(values))
+    columns = np.arange(signs.shape[1])
+    last = np.maximum.accumulate(np.where(signs != 0, columns, 0), axis=1)[:, :-1]
+    turned = np.take_along_axis(signs, last, axis=1) * signs[:, 1:] < 0
+    after = np.where(turned.any(axis=1), turned.argmax(axis=1) + 1, -1)
+    before = np.where(after > 0, np.take_along_axis(last, np.maximum(after - 1, 0)[:, None], axis=1)[:, 0], -1)
+    return before, after
 
 
 def bisect(function: Function, low: Array, high: Array) -> Array:

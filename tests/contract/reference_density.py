@@ -6,25 +6,24 @@ coordinates of our choosing: parameters, population means and outer groups on th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from numpyro.handlers import substitute, trace
 from scipy import stats
-from scipy.special import logit
 
 from bayescale.core.numerics import double_precision
 from bayescale.infer.density import dimension, latent_sites, potential
+from bayescale.laws.base import Law
 from bayescale.models.binding import Binding
 from bayescale.models.noise import StudentT
 from bayescale.models.pooling import PartialPooling
 
 Values = dict[str, np.ndarray]
 
-_LINKS: dict[str, Callable] = {"log": jnp.log, "identity": lambda v: v, "logit": lambda v: jnp.log(v) - jnp.log1p(-v)}
 _LOGS = ("sigma", "nu")
+_STEP = 1e-5
 
 
 def link_of(binding: Binding, name: str) -> str:
@@ -33,7 +32,7 @@ def link_of(binding: Binding, name: str) -> str:
         return "log"
     if name.endswith("_mu"):
         return "identity"
-    (param,) = [p for p in binding.model.law.params if name == p or name.startswith(f"{p}_")]
+    (param,) = (p for p in binding.model.law.params if name == p or name.startswith(f"{p}_"))
     return binding.model.law.params[param].link
 
 
@@ -62,16 +61,27 @@ def model_side(binding: Binding, flats: np.ndarray, response: str = "loss") -> t
             derived = {k: v["value"] for k, v in made.items() if v["type"] == "deterministic" and k != f"{response}_mean"}
             return derived | {k: v for k, v in values.items() if not k.endswith("_latent")}
 
-        def ours(flat):
-            found = parameters(flat)
-            return jnp.concatenate([jnp.ravel(_LINKS[link_of(binding, k)](found[k])) for k in sorted(found)])
-
-        def density(flat):
-            return -energy(flat, design) - jnp.linalg.slogdet(jax.jacfwd(ours)(flat))[1]
-
-        both = jax.jit(lambda flat: (parameters(flat), density(flat)), compiler_options={"xla_backend_optimization_level": 0})
+        both = jax.jit(
+            lambda flat: (parameters(flat), -energy(flat, design)), compiler_options={"xla_backend_optimization_level": 0}
+        )
         found = [jax.tree.map(np.asarray, both(flat)) for flat in flats]
-    return [values for values, _ in found], np.array([value for _, value in found])
+        steps = _STEP * np.eye(flats.shape[1])
+        # Compiling derivatives would take longer than the differences.
+        slopes = [
+            np.array([_ours(binding, both(flat + h)[0]) - _ours(binding, both(flat - h)[0]) for h in steps]) for flat in flats
+        ]
+    determinants = [np.linalg.slogdet(slope / (2 * _STEP))[1] for slope in slopes]
+    return [values for values, _ in found], np.array([value for _, value in found]) - determinants
+
+
+def _ours(binding: Binding, values: Values) -> np.ndarray:
+    """The coordinates of this module."""
+    return np.concatenate([np.ravel(link(link_of(binding, name), np.asarray(values[name]))) for name in sorted(values)])
+
+
+def link(kind: str, value: np.ndarray) -> np.ndarray:
+    """To the link scale."""
+    return value if kind == "identity" else np.log(value) if kind == "log" else np.log(value / (1 - value))
 
 
 def size(binding: Binding) -> int:
@@ -80,21 +90,22 @@ def size(binding: Binding) -> int:
         return dimension(latent_sites(binding.model, binding.design))
 
 
-def reference(binding: Binding, at: Values) -> float:
+def reference(binding: Binding, table: pd.DataFrame, at: Values, law: Law) -> float:
     """Log density of parameters and runs, by the formulas of the design."""
-    return log_prior(binding, at) + log_likelihood(binding, at).sum()
+    return log_prior(binding, table, at, law) + log_likelihood(binding, table, at).sum()
 
 
-def log_prior(binding: Binding, at: Values) -> float:
-    """``link(theta) ~ Normal(loc, scale)``, or ``Normal(parent, tau)`` with ``mu ~ Normal(loc, scale)``, ``tau ~ HalfNormal``."""
-    model, y = binding.model, binding.observed
+def log_prior(binding: Binding, table: pd.DataFrame, at: Values, law: Law) -> float:
+    """``link(theta) ~ Normal(loc, scale)``, or ``Normal(parent, tau)`` with ``mu ~ Normal(loc, scale)`` and half-normal tau."""
+    model, y = binding.model, table["loss"].to_numpy(float)
     total = 0.0
-    for name, param in model.law.params.items():
-        pooling, own = model.pooling_of(name), _numpy_link(param.link, at[name])
+    for name, param in law.params.items():
+        pooling, own = model.pooling_of(name), link(param.link, at[name])
         loc, scale, spread = param.loc, param.scale, param.spread
         if param.unit == "response":
             unit = np.median(np.abs(y))
-            loc, scale, spread = (loc + np.log(unit), scale, spread) if param.link == "log" else np.array([loc, scale, spread]) * unit
+            moved = (loc + np.log(unit), scale, spread)
+            loc, scale, spread = moved if param.link == "log" else (loc * unit, scale * unit, spread * unit)
         if not isinstance(pooling, PartialPooling):
             total += stats.norm.logpdf(own, loc, scale).sum()
             continue
@@ -104,7 +115,7 @@ def log_prior(binding: Binding, at: Values) -> float:
         for i in range(len(by)):
             last = i + 1 == len(by)
             tau = at[f"{name}_tau" if last else f"{name}_tau_{by[i]}"]
-            inner = own if last else _numpy_link(param.link, at[f"{name}_{by[i]}"])
+            inner = own if last else link(param.link, at[f"{name}_{by[i]}"])
             total += stats.halfnorm.logpdf(tau, scale=spread) + np.log(tau)
             total += stats.norm.logpdf(inner, outer[_parents(binding, by[: i + 1])], tau).sum()
             outer = inner
@@ -116,13 +127,13 @@ def log_prior(binding: Binding, at: Values) -> float:
     return float(total)
 
 
-def log_likelihood(binding: Binding, at: Values) -> np.ndarray:
+def log_likelihood(binding: Binding, table: pd.DataFrame, at: Values) -> np.ndarray:
     """``log y ~ t(nu, log f, sqrt(sigma^2 + (sd/y)^2))``, or normal, or the same of ``y`` itself; shape (run,)."""
-    model, table, y = binding.model, binding.table, binding.observed
+    model, y = binding.model, table["loss"].to_numpy(float)
     theta = {}
     for name in model.law.params:
         by = tuple(model.pooling_of(name).by)
-        theta[name] = at[name][_codes(binding, by)] if by else at[name]
+        theta[name] = at[name][_codes(binding, table, by)] if by else at[name]
     x = {c: table[column].to_numpy(float) for c, column in binding.axes.items()}
     ratios = [x[c] / np.exp(np.log(x[c]).mean()) for c in model.law.covariates]
     with double_precision():
@@ -136,3 +147,18 @@ def log_likelihood(binding: Binding, at: Values) -> np.ndarray:
     else:
         each = stats.norm.logpdf(gap, scale=scale)
     return each - np.log(y) if log else each
+
+
+def _codes(binding: Binding, table: pd.DataFrame, by: tuple[str, ...]) -> np.ndarray:
+    """Group of each run."""
+    order = {key: i for i, key in enumerate(binding.levels[by].keys)}
+    return np.array([order[key] for key in zip(*(table[c] for c in by), strict=True)])
+
+
+def _parents(binding: Binding, by: tuple[str, ...]) -> np.ndarray:
+    """Group of the level above of each group; the whole is the only one above the outermost."""
+    keys = binding.levels[by].keys
+    if len(by) == 1:
+        return np.zeros(len(keys), dtype=int)
+    order = {key: i for i, key in enumerate(binding.levels[by[:-1]].keys)}
+    return np.array([order[key[:-1]] for key in keys])

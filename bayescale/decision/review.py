@@ -1,0 +1,110 @@
+"""``review``: everything that bears on whether a fit, and a forecast from it, is to be relied on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bayescale.core.errors import SpecError
+from bayescale.core.findings import Finding, Review, Status
+from bayescale.decision.fit_checks import convergence, data, influence, posterior_predictive
+from bayescale.decision.forecast_checks import extrapolation, groups
+from bayescale.decision.prior_checks import priors
+from bayescale.decision.subject import Check, Subject
+from bayescale.decision.thresholds import Thresholds
+from bayescale.prediction.points import At, Fitted, columns_of, read_points, unpack
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A check as it is registered.
+
+    Parameters
+    ----------
+    name : str
+        What it looks at.
+    run : callable
+        Gives findings about a subject.
+    draws : bool
+        It reads draws, which say nothing where the chains do not agree.
+    """
+
+    name: str
+    run: Check
+    draws: bool = True
+
+
+def _calibration(subject: Subject) -> Iterator[Finding]:
+    """Evidence that was not supplied is no pass; it does not block either."""
+    advice = "Hold the largest runs back, forecast them, and count how many of the intervals cover."
+    yield Finding("calibration", Status.NOT_ASSESSED, "not assessed, since no backtest was given", advice=advice)
+
+
+#: Every check of a fit, in the order in which they are made.
+CHECKS = (
+    Entry("convergence", convergence, draws=False),
+    Entry("data", data, draws=False),
+    Entry("posterior predictive", posterior_predictive),
+    Entry("influence", influence),
+    Entry("priors", priors),
+    Entry("extrapolation", extrapolation, draws=False),
+    Entry("groups", groups, draws=False),
+    Entry("calibration", _calibration, draws=False),
+)
+
+
+def review(fit: Fitted, at: At | None = None, backtest: None = None, *, thresholds: Thresholds | None = None) -> Review:
+    """Judge a fit, and the forecast of some points from it.
+
+    Checked, in this order: whether the chains agree; what is worrying about the table; whether the fitted runs look like
+    runs that the fit would make (coverage of their intervals, largest residual); single runs that decide the fit (Pareto k of
+    PSIS-LOO); how far the priors move the answer, and whether priors from the literature change it; how far the points lie
+    beyond the fitted runs, and whether their groups were seen. Where the chains do not agree, checks that read draws are not
+    assessed.
+
+    Parameters
+    ----------
+    fit : Fit or Selection
+    at : DataFrame or dict, optional
+        Points to forecast, as of :func:`predict`. Without them what depends on them is not assessed.
+    backtest : None
+        Calibration is not assessed yet, and the review says so.
+    thresholds : Thresholds, optional
+        Lines to hold the numbers against.
+
+    Returns
+    -------
+    Review
+        Findings with value, threshold, message and advice.
+
+    Raises
+    ------
+    DataError
+        When ``at`` cannot be read.
+    SpecError
+        When ``fit`` is none.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> runs = bs.load_dataset("pretraining_losses", runs=True)
+    >>> mamba = runs[(runs.family == "Mamba") & (runs.dataset == "Pile validation")]
+    >>> fitted = bs.fit(bs.ScalingModel("power_law_offset", axes={"x": "params"}), mamba)
+    >>> found = bs.review(fitted, {"params": 7e10})
+    >>> [f.message for f in found if f.check == "extrapolation"]
+    ['the forecast extrapolates: params of point 0 (7e+10) is 25 times the largest fitted (2.8e+09)']
+    """
+    if backtest is not None:
+        raise SpecError(f"backtest: expected None, since calibration is not assessed yet, got {type(backtest).__name__}")
+    fitted, labels = unpack(fit)
+    points = None if at is None else read_points(fitted, at, labels, columns_of(fitted))
+    subject = Subject(fitted, points, thresholds or Thresholds())
+    agreed = not fitted.convergence.faults
+    findings: list[Finding] = []
+    for entry in CHECKS:
+        if agreed or not entry.draws:
+            findings += entry.run(subject)
+        else:
+            said = "not assessed: it reads draws, and the chains do not agree"
+            findings.append(Finding(entry.name, Status.NOT_ASSESSED, said))
+    return Review(tuple(findings))

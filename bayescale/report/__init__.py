@@ -1,1 +1,0 @@
-"""Written reports of a decision."""

@@ -1,0 +1,178 @@
+"""``recommended``: which model suits a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bayescale.core.errors import DataError, NotIdentifiedError, SpecError
+from bayescale.data.datasets import load_dataset
+from bayescale.data.runs import as_runs
+from bayescale.evaluate.recommend import recommended
+from bayescale.infer.fit import Fit
+from bayescale.models.noise import StudentT
+from bayescale.models.pooling import NoPooling, PartialPooling
+from bayescale.models.scaling import ScalingModel
+
+
+def grid(**columns: object) -> pd.DataFrame:
+    """Sizes crossed with data."""
+    rows = [(n, d) for n in np.logspace(8, 10, 4) for d in (1e10, 5e10, 2e11)]
+    df = pd.DataFrame(rows, columns=["params", "tokens"])
+    return df.assign(loss=1.7 + 400 * df["params"] ** -0.34 + 410 * df["tokens"] ** -0.28, **columns)
+
+
+def families(
+    architectures: dict[str, str], texts: tuple[str, ...] = ("T",), tokens: Callable[[np.ndarray], np.ndarray] | None = None
+) -> pd.DataFrame:
+    """Four sizes of every family on every text."""
+    sizes = np.logspace(8, 10, 4)
+    parts = [
+        pd.DataFrame({"family": f, "architecture": a, "dataset": t, "params": sizes, "loss": 1.7 + 400 * sizes**-0.34})
+        for f, a in architectures.items()
+        for t in texts
+    ]
+    df = pd.concat(parts, ignore_index=True)
+    return df if tokens is None else df.assign(tokens=tokens(df["params"].to_numpy()))
+
+
+def reasons(model: ScalingModel) -> str:
+    return "\n".join(model.reasons)
+
+
+def test_size_and_data_that_vary_apart_take_a_law_of_both() -> None:
+    model = recommended(grid())
+    assert model.law.name == "chinchilla"
+    assert not model.pooling
+    assert not model.axes
+    assert "params and tokens both vary, and not together" in model.reasons[0]
+
+
+def test_size_and_data_that_vary_together_take_one_variable() -> None:
+    model = recommended(grid().assign(tokens=lambda t: 20 * t["params"], loss=lambda t: t["loss"] * (1 + 1e-3 * t.index)))
+    assert (model.law.name, dict(model.axes)) == ("power_law_offset", {"x": "params"})
+    assert "params and tokens vary together, so their exponents cannot be told apart" in model.reasons[0]
+
+
+def test_recorded_compute_is_preferred_where_size_and_data_vary_together() -> None:
+    df = grid().assign(tokens=lambda t: 20 * t["params"], loss=lambda t: t["loss"] * (1 + 1e-3 * t.index))
+    assert dict(recommended(df.assign(flops=lambda t: 7 * t["params"] * t["tokens"])).axes) == {"x": "flops"}
+
+
+def test_data_that_vary_only_from_family_to_family_are_no_axis() -> None:
+    """Their effect and that of the family are one: across families the correlation is low, within them there is none."""
+    df = families({"a": "A", "b": "B", "c": "C"}).assign(tokens=lambda t: t["family"].map({"a": 1e10, "b": 1e11, "c": 1e12}))
+    model = recommended(df)
+    assert (model.law.name, dict(model.axes)) == ("power_law_offset", {"x": "params"})
+    assert "tokens do not vary within family" in model.reasons[0]
+    assert recommended(df.drop(columns=["family", "architecture", "dataset"])).law.name == "chinchilla"
+
+
+def test_along_names_the_covariate() -> None:
+    model = recommended(grid(), along="flops")
+    assert (model.law.name, dict(model.axes)) == ("power_law_offset", {"x": "flops"})
+    for table in (grid(flops=1e20), as_runs(grid())):
+        with pytest.raises(DataError, match="Did you mean 'flops'"):
+            recommended(table, along="flosp")
+    with pytest.raises(SpecError, match="unknown covariate 'loss'"):
+        recommended(grid(), along="loss")
+
+
+def test_nothing_that_varies_is_refused() -> None:
+    with pytest.raises(NotIdentifiedError, match="no covariate varies"):
+        recommended(pd.DataFrame({"params": [1e9, 1e9], "loss": [2.5, 2.6]}))
+    with pytest.raises(NotIdentifiedError, match="tokens does not vary"):
+        recommended(grid().query("tokens == 1e10"), along="tokens")
+
+
+def test_families_are_pooled() -> None:
+    model = recommended(families({"a": "A", "b": "A"}))
+    assert dict(model.pooling) == {"A": PartialPooling("family"), "alpha": PartialPooling("family")}
+    assert "exponent alpha partly pooled: each family learns from the others" in model.reasons
+
+
+def test_families_lie_in_architectures_where_these_are_enough() -> None:
+    nested = {"a": "A", "b": "A", "c": "B", "d": "B", "e": "C"}
+    assert recommended(families(nested)).pooling["alpha"] == PartialPooling(("architecture", "family"))
+    assert recommended(families({"a": "A", "b": "A", "c": "B"})).pooling["alpha"] == PartialPooling("family")
+    one_each = {name: name.upper() for name in "abcd"}
+    assert recommended(families(one_each)).pooling["alpha"] == PartialPooling("family")
+    crossed = pd.concat([families(nested), families({"a": "B"})], ignore_index=True)
+    assert recommended(crossed.assign(seed=range(len(crossed)))).pooling["alpha"] == PartialPooling("family")
+
+
+def test_floors_belong_to_texts_and_amplitudes_to_families_on_them() -> None:
+    model = recommended(families({"a": "A", "b": "B"}, texts=("pile", "wiki")).assign(tokenizer="one"))
+    assert model.pooling["E"] == NoPooling("dataset")
+    assert model.pooling["A"] == PartialPooling(("family", "dataset"))
+    assert model.pooling["alpha"] == PartialPooling("family")
+    assert "floor E one a dataset: losses are comparable within these only" in model.reasons
+
+
+def test_other_groups_serve_where_there_are_no_families() -> None:
+    df = families({"a": "A", "b": "B"}).drop(columns="family")
+    assert recommended(df).pooling["alpha"] == PartialPooling("architecture")
+    named = df.drop(columns="architecture").assign(optimiser=["adam", "sgd"] * 4, model=[f"m{i}" for i in range(8)])
+    assert recommended(named).pooling["alpha"] == PartialPooling("optimiser")
+
+
+def test_a_label_for_every_run_groups_nothing() -> None:
+    model = recommended(grid(family=[f"f{i}" for i in range(12)]))
+    assert not model.pooling
+    assert "no pooling" in reasons(model)
+
+
+def test_exponents_of_unlike_conventions_are_not_pooled() -> None:
+    df = families({"a": "A", "b": "B"}).assign(kind=lambda t: t["family"].map({"a": "total", "b": "non-embedding"}))
+    model = recommended(as_runs(df, conventions={"params": "kind"}))
+    assert model.pooling["alpha"] == NoPooling("kind")
+    assert "those of unlike conventions are not comparable" in reasons(model)
+    assert Fit(model, as_runs(df, conventions={"params": "kind"}), None).binding  # type: ignore[arg-type]
+
+
+def test_a_response_that_may_be_negative_has_noise_on_the_plain_scale() -> None:
+    df = grid().assign(regret=lambda t: t["loss"] - 3)
+    assert recommended(df, response="regret").noise == StudentT(on="plain")
+    assert recommended(df.assign(regret=df["loss"]), response="regret").noise == StudentT()
+    with pytest.raises(DataError, match="expected a response above 0"):
+        recommended(df.assign(loss=df["regret"]))
+
+
+def test_laws_in_nats_are_for_losses() -> None:
+    model = recommended(grid().rename(columns={"loss": "perplexity"}), response="perplexity")
+    assert (model.law.name, dict(model.axes)) == ("power_law_offset", {"x": "flops"})
+    assert "laws of both are in nats" in model.reasons[0]
+
+
+def test_a_response_that_rises_is_refused() -> None:
+    with pytest.raises(SpecError, match="forecast the error instead"):
+        recommended(grid().rename(columns={"loss": "accuracy"}), response="accuracy")
+
+
+def test_like_tables_get_equal_models() -> None:
+    df = families({"a": "A", "b": "B"})
+    other = df.assign(params=df["params"] * 3, loss=df["loss"] * 1.1, family=df["family"] + "x")
+    assert recommended(df) == recommended(other)
+    assert hash(recommended(df)) == hash(recommended(other))
+    assert recommended(df) != recommended(grid())
+
+
+def test_columns_and_runs_are_taken() -> None:
+    df = grid()
+    mapped = recommended(df.rename(columns={"loss": "nats"}), columns={"loss": "nats"})
+    assert mapped == recommended(as_runs(df)) == recommended(df)
+    renamed = df.rename(columns={"loss": "val_loss"})
+    assert recommended(as_runs(renamed, response="val_loss")) == recommended(df)
+
+
+def test_the_bundled_losses() -> None:
+    model = recommended(load_dataset("pretraining_losses", runs=True))
+    assert model.law.name == "power_law_offset"
+    assert model.pooling == {
+        "E": NoPooling(("dataset", "tokenizer", "source")),
+        "A": PartialPooling(("family", "dataset")),
+        "alpha": PartialPooling(("architecture", "family")),
+    }
