@@ -55,7 +55,8 @@ def score(fit: bs.Fit, held: pd.DataFrame) -> pd.DataFrame:
             "covered": (lower <= truth) & (truth <= upper),
             "width": upper - lower,
             "error": np.abs(np.exp(middle - truth) - 1),
-            "converged": not fit.convergence.faults,
+            "R-hat": fit.convergence.worst_rhat,
+            "ESS": fit.convergence.worst_ess,
         }
     )
 
@@ -111,7 +112,8 @@ def table(scores: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 "coverage of 90 %": found.covered.mean(),
                 "width": found.width.mean(),
                 "error %": 100 * found.error.mean(),
-                "converged": found.converged.mean(),
+                "R-hat": found["R-hat"].max(),
+                "ESS": found["ESS"].min().round(),
                 "curves": len(found),
             }
         )

@@ -194,7 +194,8 @@ def _scales(binding: Binding, values: Values, n: int) -> tuple[np.ndarray, np.nd
 def _replicate(binding: Binding, values: Values, n: int, rng: np.random.Generator) -> np.ndarray:
     noise = binding.model.noise
     errors = noise.draw(rng, *_scales(binding, values, n))
-    return from_noise_scale(noise, to_noise_scale(noise, _mean(binding, values, n)) + errors)
+    with np.errstate(over="ignore"):  # the tails of the prior
+        return from_noise_scale(noise, to_noise_scale(noise, _mean(binding, values, n)) + errors)
 
 
 def _log_likelihood(binding: Binding, values: Values, n: int) -> np.ndarray:

@@ -94,7 +94,9 @@ def crossover(
     fit_b: Annotated[
         Path | None, typer.Option("--fit-b", metavar="FIT", help="The fit of the other; by default the same.")
     ] = None,
-    along: Annotated[str, typer.Option("--along", metavar="COLUMN", help="The scale along which they are compared.")] = "flops",
+    along: Annotated[
+        str | None, typer.Option("--along", metavar="COLUMN", help="The scale; by default the law's only covariate, or flops.")
+    ] = None,
     path: Path_ = None,
     at: At = None,
     within: Within = None,
@@ -106,13 +108,15 @@ def crossover(
 
     Example:
 
-        bayescale crossover fit.nc --a family=Llama --b family=Mamba --along params
+        bayescale crossover fit.nc --a family=Llama --b family=Mamba
     """
     import bayescale as bs
     from bayescale.plots.crossing import crossing_interval, crossover_table
 
     first = bs.load(fit)
     second = first if fit_b is None else bs.load(fit_b)
+    columns = list(first.binding.axes.values())
+    along = along or (columns[0] if len(columns) == 1 else "flops")
     what = "COLUMN=LABEL, comma between several"
     draws = bs.crossover(
         first.select(**parse.fields(a, "--a", what)),

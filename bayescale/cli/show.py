@@ -62,7 +62,7 @@ def table(frame: pd.DataFrame, title: str = "") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")
+    shown = Table(box=None, pad_edge=False, header_style="bold")
     for name in frame.columns:
         numeric = all(not isinstance(v, str) for v in frame[name])
         shown.add_column(str(name), justify="right" if numeric else "left", overflow="fold")
@@ -70,6 +70,8 @@ def table(frame: pd.DataFrame, title: str = "") -> None:
     for row in zip(*columns, strict=True):
         shown.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
     page = console()
+    if title:  # a table's own title is folded to the width of the table
+        page.print(Text(title, style="bold"), soft_wrap=True)
     if page.is_terminal:
         page.print(shown)
         return

@@ -83,7 +83,7 @@ class Review:
     def __str__(self) -> str:
         lines = [f"Review: {self.status}"]
         for f in self.findings:
-            lines.append(f"  {f.status:<12} {f.check}: {f.message}" + (f" {f.advice}" if f.advice else ""))
+            lines.append(f"  {f.status:<12} {f.check}: {f.message.rstrip('.')}." + (f" {f.advice}" if f.advice else ""))
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -16,8 +16,9 @@ from bayescale.infer.programs import Programs
 from bayescale.infer.samplers import CHUNK, WINDOW, Sampler
 from bayescale.models.design import Design
 
-#: Windows of warm-up with a population in the model, whose spread the mode cannot tell, and without one.
-WINDOWS = {True: 4, False: 1}
+#: Windows of warm-up, after each of which the whitening is learnt anew: more where the mode tells little of the shape, with a
+#: population in the model, whose spread it cannot tell, or with many parameters.
+WINDOWS, WINDOWS_OF_MANY, MANY = 2, 4, 20
 
 #: How often the step is halved, and sampling begun again, because too many draws diverge.
 MOST_HALVINGS = 2
@@ -69,7 +70,7 @@ def sample(
     chains = sampler.chains
     prior = np.asarray(made.prior(_keys(rng, chains * CHUNK), design))
     hierarchical = any("_tau" in site.name for site in made.sites)
-    windows = WINDOWS[hierarchical]
+    windows = WINDOWS_OF_MANY if hierarchical or dimension(made.sites) > MANY else WINDOWS
     first, least = windows * (WINDOW // CHUNK), -(-sampler.draws // CHUNK)
     most = max(least, -(-(sampler.max_draws or 4 * sampler.draws) // CHUNK))
     report(0, first + least, "finding the mode")

@@ -53,7 +53,7 @@ def power_law_offset(x: Any, *, E: Any, A: Any, alpha: Any) -> Any:
     cite="zhai2022",
     response="error",
     E=Param.positive(0.4, 0.6, unit=RESPONSE, doc="floor (error of unlimited scale)"),
-    A=Param.positive(0.6, 0.6, unit=RESPONSE, doc="reducible error at the reference run", decays={"x": "alpha"}),
+    A=Param.positive(0.6, 0.6, unit=RESPONSE, doc="reducible error at the reference run", decays={"x": "alpha"}, above=("E",)),
     alpha=Param.positive(0.35, 0.5, doc="exponent of x"),
     d=Param.positive(0.03, 1.5, doc="scale, as a ratio to the reference, below which nothing is learnt", group_sd=0.5),
 )

@@ -187,7 +187,7 @@ def _standard_errors(model: ScalingModel, runs: Runs, y: np.ndarray) -> np.ndarr
 def _check_conventions(model: ScalingModel, runs: Runs, axes: Mapping[str, str]) -> None:
     """Refuse to pool exponents over groups that measure different things."""
     stated = {**runs.units, **runs.conventions}
-    relevant = {q: stated[q] for q in {*axes.values(), runs.response} if q in stated and stated[q] in runs.table}
+    relevant = {q: stated[q] for q in {*axes.values(), runs.response} if stated.get(q) in runs.groups}
     shapes = [p for p, v in model.law.params.items() if not v.unit]
     for name in shapes:
         pooling = model.pooling_of(name)

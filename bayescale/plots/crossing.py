@@ -43,7 +43,7 @@ def crossover_table(draws: xr.Dataset) -> pd.DataFrame:
 
 def crossing_interval(draws: xr.Dataset, prob: float = 0.9) -> dict[str, float]:
     """Median, ``lower`` and ``upper`` of the crossing among the draws that have one (NaN without any), and ``p_none``."""
-    row = summarize(draws[[_along(draws)]].expand_dims("point"), prob=prob).iloc[0]
+    row = summarize(draws[[_along(draws)]], prob=prob).iloc[0]
     return {**{name: float(row[name]) for name in ("median", "lower", "upper")}, "p_none": float(draws["p_none"])}
 
 

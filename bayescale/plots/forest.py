@@ -100,6 +100,15 @@ def plot_exponents(fit: Fit, param: str = "alpha", prob: float = 0.9, ax: Axes |
         As in :func:`exponents_table`, which gives the numbers drawn here.
     ax : Axes, optional
         Where to draw; by default a new figure, tall enough for its groups.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> runs = bs.load_dataset("pretraining_losses", runs=True)
+    >>> mamba = runs[(runs.family == "Mamba") & (runs.dataset == "Pile validation")]
+    >>> ax = bs.plot_exponents(bs.fit(bs.ScalingModel("power_law_offset", axes={"x": "params"}), mamba))
+    >>> ax.get_xlabel()
+    'alpha: exponent of params'
     """
     table = exponents_table(fit, param, prob)
     groups = table[table["level"] != "population"]

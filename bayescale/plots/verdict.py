@@ -88,6 +88,16 @@ def plot_decision(decision: Decision, draws: xr.Dataset, ax: Axes | None = None)
         As in :func:`decision_table`, which gives the numbers drawn here.
     ax : Axes, optional
         Where to draw; by default a new figure.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> import bayescale as bs
+    >>> z = np.random.default_rng(0).normal(1.9, 0.02, (4, 500, 1))
+    >>> draws = xr.Dataset({"loss": (("chain", "draw", "point"), z)})
+    >>> ax = bs.plot_decision(bs.decide(draws, "loss<=1.9"), draws)
+    >>> ax.get_xlabel()
+    'loss of the new run'
     """
     table = decision_table(decision, draws)
     rule = decision.rule

@@ -226,6 +226,14 @@ def require_size_and_data(fit: Fit) -> None:
         When the law, or the fitted table, lacks one of the two, or one of them never varies.
     """
     columns, table = set(columns_of(fit)), fit.data.table
+    logs = {name: np.log(table[name].to_numpy(float)) for name in LINKED if name in table}
+    for name in ("tokens", "params"):
+        if name in logs and np.ptp(logs[name]) < IN_STEP:
+            raise NotIdentifiedError(
+                f"not identified: {name} do not vary in the fitted table (all {len(table)} runs have "
+                f"{np.exp(logs[name][0]):.3g}), so it says nothing of what more or fewer {name} would do. Fit runs with "
+                f"different {name}"
+            )
     if len(columns) < 2 or not columns <= set(LINKED):
         lacking = [name for name in ("tokens", "params") if name not in columns]
         raise NotIdentifiedError(
@@ -233,14 +241,8 @@ def require_size_and_data(fit: Fit) -> None:
             + (f"has no {lacking[0]}" if lacking else "takes more than size and data")
             + "; a trade-off between size and data takes a law of these two, such as 'chinchilla'"
         )
-    logs = {n: np.log(v) for n, v in complete({c: table[c].to_numpy(float) for c in columns}, ("params", "tokens")).items()}
-    for name in ("tokens", "params"):
-        if np.ptp(logs[name]) < IN_STEP:
-            shown = np.exp(logs[name][0])
-            raise NotIdentifiedError(
-                f"not identified: {name} do not vary in the fitted table (all {len(table)} runs have {shown:.3g}), so it says "
-                f"nothing of what more or fewer {name} would do. Fit runs with different {name}"
-            )
+    known = {name: np.exp(logs[name]) for name in columns}
+    logs = {name: np.log(values) for name, values in complete(known, ("params", "tokens")).items()}
     slope, start = np.polyfit(logs["params"], logs["tokens"], 1)
     if np.std(logs["tokens"] - slope * logs["params"] - start) < IN_STEP:
         raise NotIdentifiedError(

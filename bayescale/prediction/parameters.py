@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 from zlib import crc32
 
@@ -144,7 +144,7 @@ def _refuse(fit: Fit, table: pd.DataFrame) -> None:
         inner = level.columns[-1]
         for key, rows in _unseen(level, level.codes(table), table):
             if not key[-1]:
-                faults[f"no {inner!r} is given in {_rows(rows)}. Fitted: {', '.join(level.labels[:8])}"] = None
+                faults[f"no {inner!r} is given in {_rows(rows)}. Fitted: {_some(k[-1] for k in level.keys)}"] = None
             else:
                 told = {key[-1]} & {k[-1] for k in level.keys}  # fitted, but not within these parents
                 within = f" within {' / '.join(k or '?' for k in key[:-1])}" if told else ""
@@ -152,6 +152,11 @@ def _refuse(fit: Fit, table: pd.DataFrame) -> None:
                 faults[f"{said} ({_rows(rows)})"] = None
     if faults:
         raise DataError("these groups were not fitted (unseen='population' draws them from the population):", list(faults))
+
+
+def _some(labels: Iterable[str]) -> str:
+    distinct = list(dict.fromkeys(labels))
+    return ", ".join(distinct[:5]) + (" …" if len(distinct) > 5 else "")
 
 
 def _rows(rows: NDArray[np.int64]) -> str:

@@ -98,7 +98,8 @@ def _statistics(values: Array, prob: float, told: dict[str, Any]) -> pd.DataFram
     out = np.full((6, rows), np.nan)
     if whole.any():
         kept = values[:, :, whole].reshape(chains * draws, -1)
-        out[0, whole], out[2, whole] = kept.mean(axis=0), kept.std(axis=0, ddof=1 if len(kept) > 1 else 0)
+        with np.errstate(over="ignore"):  # new runs with heavy tails: a deviation beyond all numbers is infinite
+            out[0, whole], out[2, whole] = kept.mean(axis=0), kept.std(axis=0, ddof=1 if len(kept) > 1 else 0)
         out[[[1], [3], [4]], np.flatnonzero(whole)] = np.quantile(kept, tails, axis=0)
         out[5, whole] = _mcse(values[:, :, whole])
     for row in np.flatnonzero(~whole):

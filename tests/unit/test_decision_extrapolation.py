@@ -95,7 +95,7 @@ def test_where_nobody_was_seen_pooling_does_not_help() -> None:
 def test_the_group_is_that_of_the_exponent() -> None:
     table = one_variable(a=1e8, b=1e11).assign(dataset=lambda t: np.where(t.index % 2, "x", "y"))
     fit = fitted(table, E=NoPooling("dataset"), alpha=PartialPooling("family"), A=PartialPooling(("family", "dataset")))
-    assert found(fit, {"params": 1e10, "family": "a", "dataset": "x"})[0].value == pytest.approx(100)
+    assert found(fit, {"params": 1e10, "family": "a", "dataset": "y"})[0].value == pytest.approx(100)
     levels_only = fitted(table, A=PartialPooling("family"))
     assert found(levels_only, {"params": 1e10, "family": "a"})[0].value == pytest.approx(100)
 
@@ -107,22 +107,40 @@ def test_an_unseen_group_is_held_against_all_runs() -> None:
     assert "of its group" not in finding.message
 
 
-def plane() -> Fit:
-    grid = [(n, d) for n in np.logspace(8, 10, 4) for d in np.logspace(10, 11, 4)]
+def plane(largest: float = 1e10) -> pd.DataFrame:
+    grid = [(n, d) for n in np.logspace(8, np.log10(largest), 4) for d in np.logspace(10, 11, 4)]
     df = pd.DataFrame(grid, columns=["params", "tokens"])
-    table = df.assign(loss=1.8 + 480 * df["params"] ** -0.35 + 2000 * df["tokens"] ** -0.36)
-    return fake_fit(ScalingModel("chinchilla"), table, draws=200)
+    return df.assign(loss=1.8 + 480 * df["params"] ** -0.35 + 2000 * df["tokens"] ** -0.36)
+
+
+def test_exponents_of_different_groups() -> None:
+    """The group of a point is what its labels have in common; where no run does, or a label is unseen, it is wider."""
+    labels = {1e9: ("a", "x"), 1e10: ("a", "y"), 3e10: ("b", "x")}
+    table = pd.concat([plane(top).assign(family=f, dataset=d) for top, (f, d) in labels.items()], ignore_index=True)
+    over = {"across_conventions": True}
+    pooling = {"alpha": PartialPooling("family", **over), "beta": PartialPooling("dataset", **over)}
+    fit = fake_fit(ScalingModel("chinchilla", pooling=pooling), table, draws=200)
+
+    def largest(family: str, dataset: str) -> float:
+        (value,) = {f.value for f in found(fit, {"params": 1e12, "tokens": 1e10, "family": family, "dataset": dataset})[:1]}
+        assert value is not None
+        return 1e12 / value
+
+    assert largest("a", "x") == pytest.approx(1e9)
+    assert largest("b", "y") == pytest.approx(3e10)
+    assert largest("new", "y") == pytest.approx(1e10)
+    assert largest("new", "new") == pytest.approx(3e10)
 
 
 def test_size_and_data_together_are_compute() -> None:
-    (finding,) = found(plane(), {"params": 2.5e10, "tokens": 2.5e11})
+    (finding,) = found(fake_fit(ScalingModel("chinchilla"), plane(), draws=200), {"params": 2.5e10, "tokens": 2.5e11})
     assert finding.message.startswith("the forecast extrapolates: flops of point 0 (3.75e+22) is 6.25 times the largest")
 
 
 def test_the_ratio_of_data_to_size_may_be_far_off_alone() -> None:
-    (finding,) = found(plane(), {"params": 1e8, "tokens": 3e11, "loss": 1.0})
+    (finding,) = found(fake_fit(ScalingModel("chinchilla"), plane(), draws=200), {"params": 1e8, "tokens": 3e11, "loss": 1.0})
     assert finding.value == pytest.approx(3)
-    (finding,) = found(plane(), {"params": 4e7, "tokens": 2.9e11})
+    (finding,) = found(fake_fit(ScalingModel("chinchilla"), plane(), draws=200), {"params": 4e7, "tokens": 2.9e11})
     assert "tokens_per_param of point 0 (7.25e+03) is 7.25 times the largest fitted (1e+03)" in finding.message
 
 

@@ -149,12 +149,12 @@ def test_points_that_make_no_sense(at: object, said: str) -> None:
 
 
 def test_a_misspelt_group_column_is_not_an_unseen_group() -> None:
-    with pytest.raises(DataError, match="column 'famly' is not known. Did you mean 'family'"):
+    with pytest.raises(DataError, match=r"column 'famly' is not known. Did you mean 'family'"):
         predict(families(), {"params": 1e9, "famly": "a"})
 
 
 def test_words_that_are_none() -> None:
-    with pytest.raises(SpecError, match="unknown word 'means'. Did you mean 'mean'"):
+    with pytest.raises(SpecError, match=r"unknown word 'means'. Did you mean 'mean'"):
         predict(families(), {"params": 1e9}, kind="means")  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="expected a Fit"):
         predict("fit", {"params": 1e9})  # type: ignore[arg-type]

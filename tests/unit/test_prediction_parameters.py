@@ -56,7 +56,7 @@ def test_an_unseen_family_spreads_as_the_population_does() -> None:
 
 
 def test_rows_of_one_unseen_label_share_a_draw_and_others_do_not() -> None:
-    fit = fitted(PartialPooling("family"))
+    fit = fitted(PartialPooling("family"), sd=0.0)
     got = alpha(fit, {"family": ["new", "a", "new", "other", ""]})
     np.testing.assert_array_equal(got[..., 0], got[..., 2])
     assert not np.allclose(got[..., 0], got[..., 3])
@@ -138,7 +138,9 @@ def test_a_seed_is_a_natural_number() -> None:
             predict(fit, {"params": 1e9}, seed=bad)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("pooling", [None, PartialPooling("family"), PartialPooling(("architecture", "family")), NoPooling("family")])
+@pytest.mark.parametrize(
+    "pooling", [None, PartialPooling("family"), PartialPooling(("architecture", "family")), NoPooling("family")]
+)
 def test_fakes_have_the_names_and_shapes_of_the_model_itself(pooling: object) -> None:
     model = ScalingModel("power_law_offset", axes={"x": "params"}, pooling=pooling)  # type: ignore[arg-type]
     fit = fake_fit(model, table())
