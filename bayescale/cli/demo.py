@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import bayescale as bs
 
 PROB = 0.9
-SIZES = ("largest", "median", "lower", "upper")
+SIZES = ("largest fitted", "median", "lower", "upper")
 
 
 @dataclass
@@ -47,8 +47,9 @@ class Page:
             print(text)
 
     def table(self, name: str, frame: Any, title: str, counts: tuple[str, ...] = ()) -> None:
-        """A table for the reader, with some columns in millions and billions; a list of rows for machines."""
-        self.result[name] = frame
+        """A table for the reader, with some columns in millions and billions; under its name a list of rows for machines."""
+        if name:
+            self.result[name] = frame
         if not self.json:
             from bayescale.plots.style import count
 
@@ -147,13 +148,11 @@ def _sizes(page: Page, fitted: bs.Fit, seed: int) -> None:
     from bayescale.cli import demo_job as job
 
     with page.stage("sizes", "solving for the size"):
-        table = job.sizes_table(fitted, prob=PROB, seed=seed).rename(columns={"p_never": "P(never)"})
-    page.table(
-        "sizes",
-        table,
-        f"The size at which each architecture reaches a loss, beside the largest fitted ({PROB:.0%} intervals)",
-        SIZES,
-    )
+        table = job.sizes_table(fitted, prob=PROB, seed=seed)
+    for (text, loss), part in table.groupby(["text", "loss"], sort=False):
+        shown = part.drop(columns=["text", "loss"]).rename(columns={"p_never": "P(never)"})
+        page.table("", shown, f"Size that reaches a loss of {loss} on {text} ({PROB:.0%} interval)", SIZES)
+    page.result["sizes"] = table
 
 
 def _crossover(page: Page, fitted: bs.Fit, seed: int) -> Any:

@@ -98,7 +98,9 @@ def sizes_table(fit: bs.Fit, *, prob: float, seed: int) -> pd.DataFrame:
         curves = runs.loc[runs.groupby("curve")["params"].idxmax()].reset_index(drop=True)
         draws = bs.scale_for(fit, f"loss<={loss}", along="params", at=curves[list(fit.model.group_columns)], seed=seed)
         found = bs.summarize(draws, prob=prob)
-        part = pd.DataFrame({"text": text, "loss": loss, "architecture": curves["architecture"], "largest": curves["params"]})
+        part = pd.DataFrame(
+            {"text": text, "loss": loss, "architecture": curves["architecture"], "largest fitted": curves["params"]}
+        )
         for name in ("median", "lower", "upper"):
             part[name] = found[name].to_numpy()
         parts.append(part.assign(p_never=draws["p_never"].to_numpy()))

@@ -215,7 +215,9 @@ def _replicate(binding: Binding, found: dict[str, Any], n: int, rng: np.random.G
     noise, parameters = binding.model.noise, found["parameters"]
     sigma = np.sqrt(parameters["sigma"][..., None] ** 2 + binding.design.se[:n] ** 2)
     nu = parameters["nu"][..., None] if "nu" in parameters else None
-    return from_noise_scale(noise, to_noise_scale(noise, found["mean"][..., :n]) + noise.draw(rng, sigma, nu))
+    # Tails as heavy as a prior allows reach beyond the largest float: infinity is the right answer there.
+    with np.errstate(over="ignore"):
+        return from_noise_scale(noise, to_noise_scale(noise, found["mean"][..., :n]) + noise.draw(rng, sigma, nu))
 
 
 def _tree(

@@ -44,21 +44,30 @@ class Level:
         return len(self.keys)
 
     def codes(self, table: pd.DataFrame) -> np.ndarray:
-        """Group of each row; -1 where the row is in none of them.
+        """Group of each row; -1 where the row is in none of them, or its last column is not given.
 
-        A row is matched by all columns, or, where the outer ones are not given, by the last alone if that is unique.
+        Rows are matched by the columns that are given; the last alone is enough where it tells the groups apart.
+
+        Raises
+        ------
+        DataError
+            When the columns that are given leave several groups possible.
         """
-        given = [c for c in self.columns if c in table]
-        full = {key: i for i, key in enumerate(self.keys)}
-        if given == list(self.columns):
-            rows = zip(*(table[c].astype(str) for c in self.columns), strict=True)
-            return np.fromiter((full.get(row, -1) for row in rows), dtype=int, count=len(table))
-        last, labels = self.columns[-1], [key[-1] for key in self.keys]
+        last = self.columns[-1]
         if last not in table:
             return np.full(len(table), -1)
-        by_label = {name: i for i, name in enumerate(labels) if labels.count(name) == 1}
-        by_label |= {name: i for i, name in enumerate(self.labels)}
-        return np.array([by_label.get(str(v), -1) for v in table[last]], dtype=int)
+        given = [i for i, column in enumerate(self.columns) if column in table]
+        found: dict[tuple[str, ...], list[int]] = {}
+        for index, key in enumerate(self.keys):
+            found.setdefault(tuple(key[i] for i in given), []).append(index)
+        if given == [len(self.columns) - 1]:
+            found = {(label,): [index] for index, label in enumerate(self.labels)} | found
+        rows = list(zip(*(table[self.columns[i]].astype(str) for i in given), strict=True))
+        vague = sorted({row[-1] for row in rows if len(found.get(row, ())) > 1})
+        if vague:
+            lacking = ", ".join(c for c in self.columns if c not in table)
+            raise DataError(f"{last} {', '.join(map(repr, vague))} is in several groups: give also the column(s) {lacking}.")
+        return np.array([found.get(row, [-1])[0] for row in rows], dtype=int)
 
     def parent(self, outer: Level) -> np.ndarray:
         """Index in ``outer`` (a level of fewer columns of the same nesting) of each group."""

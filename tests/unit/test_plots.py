@@ -144,15 +144,12 @@ def test_a_law_of_two_covariates_moves_along_a_path(along: str, at: dict[str, fl
     assert list(curve[along]) == sorted(curve[along])
 
 
-def test_a_response_below_zero_has_a_plain_axis() -> None:
-    table = pd.DataFrame({"params": [1e8, 1e9, 1e10], "score": [-1.0, 0.5, 1.0]})
+def test_a_band_below_zero_has_a_plain_axis() -> None:
+    table = pd.DataFrame({"params": [1e8, 1e9, 1e10], "score": [0.1, 0.2, 0.3]})
     model = bs.ScalingModel("power_law", axes={"x": "params"}, noise=bs.StudentT(on="plain"))
-    runs = bs.Runs.from_frame(table, response="score", positive_response=False)
-    try:
-        made = fake_fit(model, runs, response="score")
-    except bs.DataError:
-        pytest.skip("fits of responses below zero are refused")
-    assert plot_fit(made, ax=Figure().subplots()).get_yscale() == "linear"
+    wide, narrow = (fake_fit(model, table, {"sigma": sigma}, response="score") for sigma in (0.5, 1e-3))
+    assert plot_fit(wide, ax=Figure().subplots()).get_yscale() == "linear"
+    assert plot_fit(narrow, ax=Figure().subplots()).get_yscale() == "log"
 
 
 FINE = bs.Review((bs.Finding("convergence", bs.Status.PASS, "the chains agree"),))

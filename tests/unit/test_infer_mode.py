@@ -1,0 +1,103 @@
+"""Mode, curvature and the coordinates made of them, on quadratic energies whose answers are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpyro.distributions import constraints
+
+from bayescale.infer.density import Site
+from bayescale.infer.mode import find_mode, scales_to_hold, unwhiten, whiten, whiten_again
+from bayescale.infer.programs import Whitening
+
+PRECISION = np.array([[4.0, 1.5, 0.0], [1.5, 1.0, 0.2], [0.0, 0.2, 100.0]])
+CENTER = np.array([1.0, -2.0, 0.5])
+FREE = np.zeros(3, dtype=bool)
+
+
+def energy(at: np.ndarray) -> tuple[float, np.ndarray]:
+    gap = at - CENTER
+    return float(gap @ PRECISION @ gap / 2), PRECISION @ gap
+
+
+def prior(n: int = 20) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((n, 3))
+
+
+def test_mode_and_curvature_of_a_quadratic() -> None:
+    mode, hessian = find_mode(energy, prior(), FREE)
+    np.testing.assert_allclose(mode, CENTER, atol=1e-3)
+    np.testing.assert_allclose(hessian, PRECISION, rtol=1e-5, atol=1e-6)
+
+
+def test_the_lower_of_two_modes_is_taken() -> None:
+    def two(at: np.ndarray) -> tuple[float, np.ndarray]:
+        wells = [(np.sum((at - c) ** 2) + depth, 2 * (at - c)) for c, depth in ((0.0, 4.0), (CENTER, 0.0))]
+        return min(wells, key=lambda well: well[0])
+
+    mode, _ = find_mode(two, prior(100), FREE)
+    np.testing.assert_allclose(mode, CENTER, atol=1e-3)
+
+
+def test_energies_that_are_no_numbers_are_avoided() -> None:
+    def broken(at: np.ndarray) -> tuple[float, np.ndarray]:
+        return (np.nan, np.full(3, np.nan)) if at[0] < 0 else energy(at)
+
+    mode, hessian = find_mode(broken, prior(), FREE)
+    np.testing.assert_allclose(mode, CENTER, atol=1e-3)
+    assert np.isfinite(hessian).all()
+
+
+def test_what_is_held_stays_at_its_median_uncorrelated() -> None:
+    held = np.array([False, True, False])
+    draws = prior()
+    mode, hessian = find_mode(energy, draws, held)
+    assert mode[1] == np.median(draws[:, 1])
+    np.testing.assert_array_equal(hessian[1], [0.0, hessian[1, 1], 0.0])
+    # given the held one, the others are at their conditional mode
+    np.testing.assert_allclose(energy(mode)[1][[0, 2]], 0.0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("names", "rows", "held"),
+    [
+        (("a", "sigma", "nu"), 100, [False, False, False]),
+        (("a", "sigma", "nu"), 5, [False, True, True]),  # fewer than two runs a parameter
+        (("a_tau", "sigma", "a"), 100, [True, True, False]),
+        (("a_tau_outer", "a_tau", "a_mu"), 100, [True, True, False]),
+    ],
+)
+def test_spreads_and_ill_determined_noise_are_held(names, rows: int, held: list[bool]) -> None:
+    sites = tuple(Site(name, (), i, constraints.real) for i, name in enumerate(names))
+    assert scales_to_hold(sites, rows).tolist() == held
+
+
+def test_whitened_coordinates_are_standard() -> None:
+    white = whiten(CENTER, PRECISION)
+    np.testing.assert_allclose(white.root @ white.root.T, np.linalg.inv(PRECISION))
+
+
+def test_a_direction_that_the_data_leave_open_gets_a_finite_scale() -> None:
+    white = whiten(CENTER, np.diag([1.0, 0.0, -3.0]))
+    assert np.isfinite(white.root).all()
+    assert np.linalg.svd(white.root, compute_uv=False).max() < 10
+
+
+def test_unwhiten_undoes_whiten() -> None:
+    white = whiten(CENTER, PRECISION)
+    z = np.random.default_rng(1).standard_normal((4, 50, 3))
+    np.testing.assert_allclose(unwhiten(white.center + z @ white.root.T, white), z, atol=1e-12)
+
+
+def test_coordinates_are_learnt_from_draws() -> None:
+    draws = np.random.default_rng(2).multivariate_normal(CENTER, np.linalg.inv(PRECISION), 20_000)
+    white = whiten_again(draws, whiten(np.zeros(3), 2 * PRECISION))
+    z = unwhiten(draws, white)
+    np.testing.assert_allclose(z.mean(0), 0.0, atol=1e-9)
+    np.testing.assert_allclose(np.cov(z.T), np.eye(3), atol=1e-3)
+
+
+def test_few_draws_are_shrunk_towards_the_old_coordinates() -> None:
+    same = np.zeros((4, 3)) + np.random.default_rng(3).normal(0, 1e-6, (4, 3))
+    white = whiten_again(same, Whitening(np.zeros(3), np.eye(3)))
+    assert np.linalg.svd(white.root, compute_uv=False).min() > 0.5

@@ -1,0 +1,181 @@
+"""How the chains are run: windows, chunks, when to stop, and what Ctrl-C leaves. The chains are NumPy's."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from numpyro.distributions import constraints
+
+from bayescale.core.errors import SpecError
+from bayescale.infer.convergence import Agreement
+from bayescale.infer.density import Site
+from bayescale.infer.programs import Programs
+from bayescale.infer.sample import WINDOWS, Draws, sample
+from bayescale.infer.samplers import CHUNK, WINDOW, Hmc, Nuts
+
+State = namedtuple("State", ["adapt_state"])
+Adapted = namedtuple("Adapted", ["step_size"])
+DESIGN = SimpleNamespace(mask=np.ones(100, dtype=bool))
+SCALE = np.array([1.0, 10.0, 0.1])
+
+
+class Chains:
+    """Independent draws from a normal of scales ``SCALE``, in place of compiled programs."""
+
+    def __init__(self, *names: str, diverging: float = 0.0) -> None:
+        self.began: list[bool] = []
+        self.steps: list[np.ndarray] = []
+        self.keys: list[np.ndarray] = []
+        names = names or ("a", "b", "c")
+        sites = tuple(Site(name, (), i, constraints.real) for i, name in enumerate(names))
+        self.diverging = diverging
+        self.programs = Programs(sites, self.prior, self.energy, self.blank, self.advance, finish=None)
+
+    def prior(self, keys, design):
+        return np.random.default_rng(keys.ravel()).normal(0.0, 3.0, (len(keys), 3))
+
+    def energy(self, flat, design):
+        return np.sum((flat / SCALE) ** 2) / 2, flat / SCALE**2
+
+    def blank(self, keys, z, design, white):
+        return State(Adapted(np.ones(len(keys))))
+
+    def advance(self, states, begin, keys, z, design, white):
+        self.began.append(bool(begin))
+        self.keys.append(np.asarray(keys))
+        self.steps.append(np.asarray(states.adapt_state.step_size))
+        rng = np.random.default_rng([len(self.began), *np.ravel(keys)])
+        flat = rng.standard_normal((len(keys), CHUNK, 3)) * SCALE
+        # A shorter step diverges less.
+        bad = rng.uniform(size=flat.shape[:2]) < self.diverging * (states.adapt_state.step_size[:, None] ** 4)
+        return states, (flat, {"diverging": bad, "energy": flat[..., 0]})
+
+
+def run(chains: Chains, sampler=None, seed=0, agreement=lambda flat: Agreement.AGREED, report=lambda *_: None) -> Draws:
+    return sample(chains.programs, DESIGN, sampler or Nuts(draws=200), seed, agreement, report)
+
+
+def until_400(flat: np.ndarray) -> Agreement:
+    return Agreement.NEAR if flat.shape[1] < 400 else Agreement.AGREED
+
+
+def test_as_many_draws_as_asked_in_whole_chunks() -> None:
+    drawn = run(Chains(), Nuts(chains=3, draws=120))
+    assert drawn.flat.shape == (3, 150, 3)
+    assert {name: array.shape for name, array in drawn.info.items()} == {"diverging": (3, 150), "energy": (3, 150)}
+    assert not drawn.interrupted
+
+
+def test_the_warm_up_is_not_kept() -> None:
+    chains = Chains()
+    drawn = run(chains)
+    assert len(chains.began) == WINDOWS * (WINDOW // CHUNK) + 4
+    assert drawn.flat.shape[1] == 4 * CHUNK
+    assert not any(chains.began[-4:])
+
+
+def test_a_population_warms_up_in_more_windows() -> None:
+    one, many = Chains(), Chains("a_mu", "a_tau", "a")
+    run(one)
+    run(many)
+    assert sum(many.began) > sum(one.began) >= 1
+    assert all(many.began[:: WINDOW // CHUNK][: sum(many.began)])
+
+
+def test_it_goes_on_while_the_chains_nearly_agree() -> None:
+    assert run(Chains(), agreement=until_400).flat.shape[1] == 400
+
+
+def test_it_stops_at_the_most() -> None:
+    assert run(Chains(), Nuts(draws=200), agreement=lambda _: Agreement.NEAR).flat.shape[1] == 800
+    assert run(Chains(), Nuts(draws=200, max_draws=250), agreement=lambda _: Agreement.NEAR).flat.shape[1] <= 300
+    assert run(Chains(), Nuts(draws=200, max_draws=100), agreement=lambda _: Agreement.NEAR).flat.shape[1] == 200
+
+
+def test_it_stops_when_more_draws_would_not_help() -> None:
+    assert run(Chains(), agreement=lambda _: Agreement.APART).flat.shape[1] == 200
+
+
+def test_too_many_divergences_shorten_the_step_and_begin_again() -> None:
+    chains = Chains(diverging=0.05)
+    drawn = run(chains)
+    kept = chains.steps[-4:]
+    assert (np.concatenate(kept) < 1).all()
+    assert drawn.flat.shape[1] == 200
+    assert drawn.info["diverging"].mean() < 0.05
+
+
+def test_divergences_that_a_shorter_step_does_not_mend_are_returned() -> None:
+    assert run(Chains(diverging=1e6)).info["diverging"].all()
+
+
+def test_the_seed_decides() -> None:
+    one, same, other = run(Chains(), seed=1), run(Chains(), seed=1), run(Chains(), seed=2)
+    np.testing.assert_array_equal(one.flat, same.flat)
+    np.testing.assert_array_equal(one.prior, same.prior)
+    assert not np.isin(one.flat, other.flat).any()
+    assert not np.isin(one.prior, other.prior).any()
+
+
+def test_every_chain_has_a_key_of_its_own() -> None:
+    chains = Chains()
+    run(chains)
+    assert len(np.unique(chains.keys[0], axis=0)) == 4
+
+
+def test_the_report_moves_on_to_the_end() -> None:
+    told = []
+    run(
+        Chains(),
+        agreement=lambda flat: Agreement.NEAR if flat.shape[1] < 400 else Agreement.AGREED,
+        report=lambda *a: told.append(a),
+    )
+    done = [a[0] for a in told]
+    assert done == sorted(done)
+    assert all(a[0] <= a[1] for a in told)
+    assert told[-1][0] == told[-1][1]
+    assert list(dict.fromkeys(a[2] for a in told)) == ["finding the mode", "warming up", "sampling", "sampling on", "done"]
+
+
+def interrupt_at(doing: str, after: int = 0):
+    seen = 0
+
+    def report(done: int, total: int, what: str) -> None:
+        nonlocal seen
+        seen += what == doing
+        if what == doing and seen > after:
+            raise KeyboardInterrupt
+
+    return report
+
+
+def test_ctrl_c_keeps_what_was_drawn() -> None:
+    whole, cut = run(Chains()), run(Chains(), report=interrupt_at("sampling", after=2))
+    assert cut.interrupted
+    np.testing.assert_array_equal(cut.flat, whole.flat[:, : 2 * CHUNK])
+    assert cut.info["energy"].shape == (4, 2 * CHUNK)
+
+
+@pytest.mark.parametrize("doing", ["finding the mode", "warming up", "sampling"])
+def test_ctrl_c_before_the_first_draw_is_ctrl_c(doing: str) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(Chains(), report=interrupt_at(doing))
+
+
+@pytest.mark.parametrize("kind", [Nuts, Hmc])
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"chains": 1}, r"chains must be at least 2.*got 1"),
+        ({"draws": 3}, r"draws must be at least 4.*got 3"),
+        ({"target_accept": 1.0}, r"target_accept lies between.*got 1\.0"),
+    ],
+)
+def test_settings_that_make_no_sense(kind, setting: dict, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        kind(**setting)
+    with pytest.raises(SpecError, match="steps must be at least 1"):
+        Hmc(steps=0)
