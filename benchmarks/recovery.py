@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 from tqdm import tqdm
 
 import bayescale as bs
@@ -91,23 +92,33 @@ def draw(model: bs.ScalingModel, families: int, rng: np.random.Generator) -> Tru
     return truth
 
 
-def recover(case: Case, seed: int) -> pd.DataFrame:
-    """One row a scalar parameter of one replicate: whether its interval covers, and whether the fit converged."""
+def recover(case: Case, seed: int, sampler: bs.Nuts | None = None) -> pd.DataFrame:
+    """One row a scalar parameter of one replicate.
+
+    Returns
+    -------
+    DataFrame
+        ``parameter``, ``covered`` by its interval or not, ``score``: the normal score of the truth's rank among the draws,
+        standard normal for a right posterior; ``replicate``, ``converged``, ``seconds``.
+    """
     table, truth = simulate(case, seed)
     began = time.perf_counter()
-    fitted = bs.fit(case.model, table, seed=seed, strict=False, progress=False)
+    fitted = bs.fit(case.model, table, seed=seed, sampler=sampler, strict=False, progress=False)
     rows = []
     for name, value in truth.items():
-        lower, upper = fitted.posterior[name].quantile([(1 - PROB) / 2, (1 + PROB) / 2], ("chain", "draw")).to_numpy()
-        covers = np.atleast_1d((lower <= value) & (value <= upper))
-        rows += [{"parameter": name, "covered": covered} for covered in covers]
+        drawn = fitted.posterior[name].stack(all=("chain", "draw")).to_numpy().reshape(np.size(value), -1)
+        lower, upper = np.quantile(drawn, [(1 - PROB) / 2, (1 + PROB) / 2], axis=1)
+        covered = (lower <= value) & (value <= upper)
+        below = (drawn < np.reshape(value, (-1, 1))).sum(axis=1)
+        score = norm.ppf((1 + below) / (2 + drawn.shape[1]))
+        rows += [{"parameter": name, "covered": c, "score": z} for c, z in zip(covered, score, strict=True)]
     found = pd.DataFrame(rows)
     return found.assign(replicate=seed, converged=not fitted.convergence.faults, seconds=time.perf_counter() - began)
 
 
-def replicates(case: Case, number: int) -> Iterator[pd.DataFrame]:
+def replicates(case: Case, number: int, sampler: bs.Nuts | None = None) -> Iterator[pd.DataFrame]:
     """The first so many replicates of a case; after the first, nothing is compiled."""
-    return (recover(case, seed) for seed in range(number))
+    return (recover(case, seed, sampler) for seed in range(number))
 
 
 def coverage(found: pd.DataFrame) -> tuple[float, float]:

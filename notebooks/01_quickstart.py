@@ -102,8 +102,7 @@ for ax, text in zip(axes, shown.text.unique()[:2], strict=True):
 
 # %%
 figure, ax = plt.subplots(figsize=(8.5, 6), layout="constrained")
-bs.plot_exponents(fit, "alpha", ax=ax);
-
+bs.plot_exponents(fit, "alpha", ax=ax)
 # %% [markdown]
 # ## Which size reaches a loss, and which architecture wins?
 #
@@ -147,7 +146,7 @@ decision = bs.decide(draws, bs.Threshold("loss", "<=", 2.25, probability=0.9), r
 decision
 
 # %%
-bs.plot_decision(decision, draws);
+bs.plot_decision(decision, draws)
 
 # %% [markdown]
 # Kept for later: `bs.save(fit, "fit.nc")` writes one netCDF file with draws, data, specification and versions, which

@@ -9,8 +9,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from bayescale.infer.fit import Fit
 
 # Before JAX is imported by any test: the tests are about numbers, and a GPU's differ in the last digits.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -52,6 +56,26 @@ def mirror() -> Path:
 def data_dir() -> Path:
     """Folder of tidied tables, laid out table/file.csv."""
     return _folder("BAYESCALE_DATA_DIR", "tables that cannot be downloaded")
+
+
+@pytest.fixture(scope="session")
+def one_family() -> Fit:
+    """A real fit of one curve, by default settings; the program compiled for it serves every table of up to 16 runs."""
+    import bayescale
+    from benchmarks.recovery import CASES, simulate
+
+    case = CASES["one family"]
+    return bayescale.fit(case.model, simulate(case, 0)[0], progress=False)
+
+
+@pytest.fixture(scope="session")
+def twelve_families() -> Fit:
+    """A real fit of twelve families of 2 to 20 runs, exponents and amplitudes pooled."""
+    import bayescale
+    from benchmarks.recovery import CASES, simulate
+
+    case = CASES["twelve families"]
+    return bayescale.fit(case.model, simulate(case, 0)[0], progress=False)
 
 
 @pytest.fixture(autouse=True)

@@ -36,11 +36,13 @@ def sources(names: list[str]) -> list[Path]:
 
 
 def tidy(notebook: nbformat.NotebookNode) -> None:
-    """Drop what changes from run to run and from machine to machine: times, ids, the interpreter's version."""
+    """Drop what changes from run to run and from machine to machine: times, progress bars, ids, the interpreter's version."""
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}})
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
         for key in ("execution", "lines_to_next_cell"):
             cell.metadata.pop(key, None)
 

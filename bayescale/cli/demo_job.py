@@ -153,7 +153,7 @@ def figures(
     made = {name: Figure(figsize=size, layout="constrained") for name, size in SIZES.items()}
     bs.plot_exponents(fit, "alpha", prob, made["exponents.png"].subplots())
     ax = bs.plot_decision(decision, draws, made["decision.png"].subplots())
-    ax.set_xlabel(f"loss of {decided(held)[0]['model'].iloc[0]}, forecast from the smaller models of its family")
+    ax.set_xlabel(f"loss of {decided(held)[0]['model'].iloc[0]}, which was held back")
     plot_crossover(crossed, names=PAIRS[0], prob=prob, ax=made["crossover.png"].subplots())
     made["curves.png"] = curves
     for name, figure in made.items():

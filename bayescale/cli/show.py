@@ -63,10 +63,10 @@ def table(frame: pd.DataFrame, title: str = "") -> None:
     from rich.text import Text
 
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for name in frame.columns:
-        numeric = all(not isinstance(v, str) for v in frame[name])
-        shown.add_column(str(name), justify="right" if numeric else "left", overflow="fold")
     columns = [cells(frame[name].tolist()) for name in frame.columns]
+    for name, column in zip(frame.columns, columns, strict=True):
+        numeric = all(cell[:1].isdigit() or cell[:1] == "-" or cell in ("never", "–") for cell in column)
+        shown.add_column(str(name), justify="right" if numeric else "left", overflow="fold")
     for row in zip(*columns, strict=True):
         shown.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
     page = console()
@@ -82,9 +82,8 @@ def table(frame: pd.DataFrame, title: str = "") -> None:
 
 def review(found: bs.Review) -> None:
     """The findings of a review, the worst first in the heading."""
-    frame = found.to_frame()
-    frame["finding"] = [f"{m} {a}".strip() for m, a in zip(frame["message"], frame["advice"], strict=True)]
-    table(frame[["status", "check", "finding"]], f"review: {found.status}")
+    frame = found.to_frame()[["status", "check"]].assign(finding=[f.text for f in found])
+    table(frame, f"review: {found.status}")
 
 
 def verdict(word: str, text: str) -> None:

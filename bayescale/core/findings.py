@@ -49,6 +49,11 @@ class Finding:
     threshold: float | None = None
     advice: str = ""
 
+    @property
+    def text(self) -> str:
+        """What was found, and what to do about it."""
+        return f"{self.message.rstrip('.')}. {self.advice}" if self.advice else self.message
+
 
 @dataclass(frozen=True)
 class Review:
@@ -83,7 +88,7 @@ class Review:
     def __str__(self) -> str:
         lines = [f"Review: {self.status}"]
         for f in self.findings:
-            lines.append(f"  {f.status:<12} {f.check}: {f.message.rstrip('.')}." + (f" {f.advice}" if f.advice else ""))
+            lines.append(f"  {f.status:<12} {f.check}: {f.text}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
-from tqdm.auto import tqdm
+from tqdm.std import tqdm
 
 
-def _watched() -> bool:
-    notebook = "ipykernel" in sys.modules
-    return notebook or sys.stderr.isatty()
+def _bar() -> tuple[type[tqdm], bool]:
+    """The kind of bar that can be drawn here, and whether anybody watches."""
+    if "ipykernel" not in sys.modules:
+        return tqdm, sys.stderr.isatty()
+    if find_spec("ipywidgets") is None:
+        return tqdm, True
+    from tqdm.notebook import tqdm_notebook
+
+    return tqdm_notebook, True
 
 
 @contextmanager
@@ -25,7 +32,8 @@ def progress_bar(show: bool, unit: str) -> Iterator[Callable[[int, int, str], No
     unit : str
         What is counted.
     """
-    with tqdm(disable=not (show and _watched()), unit=unit, leave=False, delay=2.0) as bar:
+    kind, watched = _bar()
+    with kind(disable=not (show and watched), unit=unit, leave=False, delay=2.0) as bar:
 
         def report(done: int, total: int, doing: str) -> None:
             bar.total = total
