@@ -14,7 +14,7 @@ NAME ?= $(basename $(notdir $(shell grep -l '__name__ == "__main__"' benchmarks/
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-slow docs notebooks bench pins clean
+.PHONY: help demo check test test-slow docs notebooks figures bench pins clean
 
 help: ## list the commands
 	@echo "make TARGET:"
@@ -44,6 +44,10 @@ docs: .venv/.installed-docs ## the site, into docs/_build/html
 
 notebooks: .venv/.installed-notebooks ## run the notebooks and keep their output (QUICK=1: only see that they run)
 	@$(BIN)/python tools/run_notebooks.py $(if $(QUICK),--quick) $(NB)
+
+figures: demo ## the figure of the README, from the demo
+	mkdir -p docs/figures
+	cp '$(OUT)/curves.png' docs/figures/curves.png
 
 bench: .venv/.installed-bench ## what is claimed, measured (NAME=speed: one of them; ARGS: its options)
 	@for name in $(NAME); do echo "==> benchmarks.$$name"; $(BIN)/python -m benchmarks.$$name $(ARGS) || exit; done

@@ -1,4 +1,4 @@
-"""Do fits converge at default settings, and where does the Chinchilla posterior lie?
+"""Whether fits converge at default settings, and where the Chinchilla posterior lies.
 
 ``python -m benchmarks.convergence`` fits the 240 Chinchilla runs for ten seeds and the bundled families for three, prints the
 worst R-hat and effective sample size over all parameters, divergences and seconds of each, and the posterior medians beside the

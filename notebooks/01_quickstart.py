@@ -124,7 +124,7 @@ crossed = bs.crossover(on_text("Llama (SlimPajama)"), on_text("RWKV-4 (SlimPajam
 bs.summarize(crossed)
 
 # %% [markdown]
-# Every size here saw the same tokens, so the table says nothing of how compute should be split:
+# This law knows no tokens, so it says nothing of how compute should be split between size and data:
 
 # %%
 try:

@@ -66,7 +66,7 @@ def fit(
 
     Example:
 
-        bayescale fit runs.csv -l power_law_offset -x x=params -p alpha=family -o fit.nc
+        bayescale fit runs.csv -l power_law_offset -x x=params -p A=family -p alpha=family -o fit.nc
     """
     import bayescale as bs
 

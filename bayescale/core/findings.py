@@ -55,7 +55,7 @@ class Finding:
         return f"{self.message.rstrip('.')}. {self.advice}" if self.advice else self.message
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Review:
     """All findings about a table, a fit or a forecast, in the order in which they were made."""
 
@@ -90,6 +90,9 @@ class Review:
         for f in self.findings:
             lines.append(f"  {f.status:<12} {f.check}: {f.text}")
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         rows = "".join(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-CHAIN, DRAW, POINT, RUN = "chain", "draw", "point", "run"
+CHAIN, DRAW, POINT, RUN, ROW = "chain", "draw", "point", "run", "row"
 
 #: Covariates a law may take, with the unit each is measured in.
 COVARIATES = {

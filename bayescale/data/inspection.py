@@ -59,7 +59,7 @@ def inspect_runs(
     >>> import pandas as pd
     >>> from bayescale.data.inspection import inspect_runs
     >>> [f.message for f in inspect_runs(pd.DataFrame({"params": [1e9], "loss": [-1.0]})) if f.status == "FAIL"]
-    ['loss: expected a response above 0, ..., got -1 in row 0 (...)']
+    ["loss: expected a response above 0, ..., got -1 in row 0 (...)"]
     """
     if isinstance(data, Runs) and response == "loss":
         response = data.response

@@ -64,7 +64,7 @@ LOW_RESPONSE = Rule(
     "response",
     "a response above 0, since the noise is on its logarithm",
     lambda x: (x <= 0) & np.isfinite(x),
-    "say positive_response=False if it may be 0 or negative",
+    "a model with noise=StudentT(on='plain') takes one that may be 0 or negative",
 )
 
 

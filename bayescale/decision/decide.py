@@ -19,7 +19,7 @@ from bayescale.decision.rules import Threshold, as_threshold, said
 ERRORS = 2.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Decision:
     """A verdict with its reasons.
 
@@ -60,6 +60,9 @@ class Decision:
         lines = [self.headline, *(f"  - {reason}" for reason in self.reasons)]
         lines += [f"  {f.status:<12} {f.check}: {f.message}" for f in self.open_findings]
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         reasons = "".join(f"<li>{escape(reason)}</li>" for reason in self.reasons)

@@ -17,7 +17,7 @@ from bayescale.decision.decide import Decision, decide
 from bayescale.decision.review import review
 from bayescale.decision.rules import Threshold, as_threshold
 from bayescale.evaluate.recommend import is_positive, recommended
-from bayescale.infer.fit import Fit, fit
+from bayescale.infer.fit import Fit, fit, read_runs
 from bayescale.models.pooling import NoPooling
 from bayescale.models.scaling import ScalingModel
 from bayescale.prediction.points import At, read_points
@@ -76,7 +76,7 @@ class Forecast:
         return f"<div>{''.join([*parts, self._open._repr_html_()])}</div>"
 
     def __repr__(self) -> str:
-        return self._headline
+        return str(self)
 
     @property
     def _headline(self) -> str:
@@ -156,11 +156,11 @@ def forecast(
     response = data.response if isinstance(data, Runs) else response
     if rule is not None and rule.response != response:
         raise SpecError(f"the target is one for {rule.response!r}, and the response is {response!r}")
-    positive = is_positive(response) if model is None else model.noise.on == "log"
-    named = {} if model is None else {column: column for column in model.axes.values()}
-    groups = () if model is None else model.group_columns
-    runs = as_runs(data, columns=named | dict(columns or {}), groups=groups, response=response, positive_response=positive)
-    chosen = recommended(runs) if model is None else model
+    if model is None:
+        runs = as_runs(data, columns=columns, response=response, positive_response=is_positive(response))
+        chosen = recommended(runs)
+    else:
+        runs, chosen = read_runs(model, data, columns=columns, response=response), model
     _readable(chosen, runs, at)
     fitted = fit(chosen, runs, response=response, seed=seed, progress=progress, strict=False)
     draws = predict(fitted, at, seed=seed)

@@ -35,7 +35,7 @@ FEWEST_RUNS = 2
 FEWEST_OUTER = 3
 
 #: The covariate of a law of one variable, where several would do.
-AXES = ("flops", *(name for name in COVARIATES if name != "flops"))
+AXES = ("flops", "compute", *(name for name in COVARIATES if name not in ("flops", "compute")))
 
 #: Logarithms that differ by less are one number with rounding.
 ROUNDING = 1e-9

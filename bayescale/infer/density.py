@@ -12,6 +12,7 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.handlers import seed, substitute, trace
 
+from bayescale.core.errors import SpecError
 from bayescale.models.design import Design
 
 Model = Callable[..., None]
@@ -57,7 +58,12 @@ def latent_sites(model: Model, design: Design) -> tuple[Site, ...]:
 
     sites, start = [], 0
     # eval_shape sorts nothing: dictionaries keep the order of the model
-    found = jax.eval_shape(shapes)
+    try:
+        found = jax.eval_shape(shapes)
+    except jax.errors.TracerArrayConversionError as error:
+        raise SpecError(
+            "the law calls NumPy, which cannot be differentiated: write it with operators (+ * **) or with jax.numpy."
+        ) from error
     for name in supports:
         sites.append(Site(name, tuple(found[name].shape), start, supports[name]))
         start = sites[-1].stop

@@ -21,7 +21,7 @@ from bayescale.infer.convergence import Agreement, Convergence, diagnose
 from bayescale.infer.programs import Programs, programs
 from bayescale.infer.progress import progress_bar
 from bayescale.infer.sample import Draws, sample
-from bayescale.infer.samplers import CHUNK, Nuts, Sampler
+from bayescale.infer.samplers import CHUNK, Hmc, Nuts, Sampler
 from bayescale.infer.tree import constant_data, coordinates, draws_dataset, parameter_dims, runs_dataset
 from bayescale.models.binding import Binding, bind
 from bayescale.models.design import Design
@@ -159,7 +159,8 @@ def fit(
     ['A', 'E', 'alpha', 'nu', 'sigma']
     """
     sampler = sampler or Nuts()
-    runs = _read(model, data, columns, response)
+    _check_call(model, seed, sampler)
+    runs = read_runs(model, data, columns=columns, response=response)
     binding = bind(model, runs)
     dims, coords = parameter_dims(binding), coordinates(binding, runs)
     with double_precision(), compilation_cache_of_ours(), progress_bar(progress, "chunk") as report:
@@ -182,7 +183,21 @@ def fit(
     return fitted
 
 
-def _read(model: ScalingModel, data: pd.DataFrame | Runs, columns: Mapping[str, str] | None, response: str) -> Runs:
+def _check_call(model: object, seed: object, sampler: object) -> None:
+    faults = []
+    if not isinstance(model, ScalingModel):
+        faults.append(f"model is a ScalingModel, got {type(model).__name__}; fit(model, data)")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        faults.append(f"seed is an integer of at least 0, got {seed!r}")
+    if not isinstance(sampler, Nuts | Hmc):
+        faults.append(f"sampler is Nuts(...) or Hmc(...), got {sampler!r}")
+    if faults:
+        raise SpecError("fit: " + "; ".join(faults))
+
+
+def read_runs(
+    model: ScalingModel, data: pd.DataFrame | Runs, *, columns: Mapping[str, str] | None = None, response: str = "loss"
+) -> Runs:
     """The table with what the model needs of it; columns that it does not use may be as they are."""
     if isinstance(data, Runs):
         return as_runs(data, groups=model.group_columns, response=data.response, positive_response=model.noise.on == "log")
@@ -215,9 +230,7 @@ def _replicate(binding: Binding, found: dict[str, Any], n: int, rng: np.random.G
     noise, parameters = binding.model.noise, found["parameters"]
     sigma = np.sqrt(parameters["sigma"][..., None] ** 2 + binding.design.se[:n] ** 2)
     nu = parameters["nu"][..., None] if "nu" in parameters else None
-    # Tails as heavy as a prior allows reach beyond the largest float: infinity is the right answer there.
-    with np.errstate(over="ignore"):
-        return from_noise_scale(noise, to_noise_scale(noise, found["mean"][..., :n]) + noise.draw(rng, sigma, nu))
+    return from_noise_scale(noise, to_noise_scale(noise, found["mean"][..., :n]) + noise.draw(rng, sigma, nu))
 
 
 def _tree(

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-import bayescale
+from bayescale import __version__
 from bayescale.core.errors import SavedFileError, SpecError
 from bayescale.core.frozen import FrozenMap
 from bayescale.data.runs import Runs
@@ -78,15 +78,10 @@ def save(fit: Fit, path: str | os.PathLike[str]) -> Path:
     names = _names(fit.tree)
     tree = _bare(fit.tree, names)
     tree.attrs = _attributes(fit, names)
-    # Without a fill value xarray leaves every bit of a number alone, those of a NaN too.
-    encoding: dict[str, Any] = {node.path: {} for node in tree.subtree}
-    for group, name, variable in _variables(tree):
-        if variable.dtype.kind == "f":
-            encoding[group][name] = {"_FillValue": None}
     part = folder / f".{target.name[:100]}.{uuid.uuid4().hex[:8]}.part"
     try:
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        tree.to_netcdf(part, engine="netcdf4", encoding=encoding)
+        tree.to_netcdf(part, engine="netcdf4")
         _seal(part)
         part.replace(target)
     except (OSError, RuntimeError) as error:  # the HDF library reports a full disk as a RuntimeError
@@ -212,7 +207,7 @@ def _variables(tree: xr.DataTree) -> Iterator[tuple[str, str, xr.Variable]]:
 
 
 def _versions() -> dict[str, str]:
-    found = {"bayescale": bayescale.__version__, "python": platform.python_version()}
+    found = {"bayescale": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
             found[package] = version(package)

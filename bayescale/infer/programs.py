@@ -60,7 +60,8 @@ class Programs:
 def programs(model: ScalingModel, sampler: Sampler, design: Design, response: str) -> Programs:
     """The programs for a table; those of an earlier table of like structure are used again."""
     sizes = tuple((name, slot.share.shape, tuple(p.shape for p in slot.parents)) for name, slot in design.slots.items())
-    key = (model, sampler.compiled, response, sizes)
+    # A law is its text by equality; here it is the function itself, whose helpers may have been defined anew.
+    key = (model, model.law.function, sampler.compiled, response, sizes)
     if key not in _MADE:
         _MADE[key] = _make(partial(model, response=response), sampler, design, response, model.assumptions)
     return _MADE[key]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayescale.core.names import CHAIN, DRAW, RUN
+from bayescale.core.names import CHAIN, DRAW, ROW, RUN
 from bayescale.data.runs import Runs
 from bayescale.models.binding import Binding
 
@@ -49,12 +49,15 @@ def draws_dataset(values: Sizes, dims: dict[str, tuple[str, ...]], coords: dict[
 
 
 def runs_dataset(runs: Runs) -> xr.Dataset:
-    """The validated table, one variable a column."""
+    """The validated table, one variable a column, along a dimension that no column is named after."""
+    dim = ROW
+    while dim in runs.table:
+        dim += "_"
     columns = {}
     for name, column in runs.table.items():
         numeric = np.issubdtype(column.to_numpy().dtype, np.number)
-        columns[str(name)] = (RUN, column.to_numpy(float) if numeric else column.fillna("").astype(str).to_numpy(object))
-    return xr.Dataset(columns, coords={RUN: runs.table.index.to_numpy()})
+        columns[str(name)] = (dim, column.to_numpy(float) if numeric else column.fillna("").astype(str).to_numpy(object))
+    return xr.Dataset(columns, coords={dim: runs.table.index.to_numpy()})
 
 
 def constant_data(binding: Binding, runs: Runs) -> xr.Dataset:

@@ -124,7 +124,8 @@ def _build(function: LawFunction, name: str, params: Mapping[str, Param], cite: 
         if isinstance(param, Param):
             faults += [f"{key!r} decays along {c!r}, which is no covariate" for c in param.decays if c not in covariates]
             faults += [f"{key!r} decays with {e!r}, which is no parameter" for e in param.decays.values() if e not in keywords]
-            faults += [f"{key!r} is above {o!r}, which is no other parameter" for o in param.above or () if o not in keywords or o == key]
+            others = [k for k in keywords if k != key]
+            faults += [f"{key!r} is above {o!r}, which is no other parameter" for o in param.above or () if o not in others]
     if faults:
         raise SpecError(f"law {name!r} is not well formed:\n" + "\n".join(f"  - {f}" for f in faults))
     ordered = FrozenMap({k: params[k] for k in keywords})
@@ -132,13 +133,27 @@ def _build(function: LawFunction, name: str, params: Mapping[str, Param], cite: 
 
 
 def _digest(function: LawFunction) -> str:
-    """Digest of the function's code: its source where there is one, its byte code where not (``exec``, some consoles)."""
+    """Digest of the function's code: its source where there is one, its byte code where not (``exec``, some consoles).
+
+    Numbers and words that it takes from outside count too: a notebook's constant may change without its law.
+    """
     try:
         text = re.sub(r"\s+", " ", inspect.getsource(function))
     except (OSError, TypeError):
         code = getattr(inspect.unwrap(function), "__code__", None)
         text = _code_text(code) if code is not None else repr(function)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256((text + _taken(function)).encode()).hexdigest()[:16]
+
+
+def _taken(function: LawFunction) -> str:
+    """Constants that the function takes from around it, by name; empty where it takes none."""
+    try:
+        outer = inspect.getclosurevars(inspect.unwrap(function))
+    except (TypeError, ValueError):
+        return ""
+    plain = (bool, int, float, str, tuple)
+    found = {name: value for name, value in {**outer.globals, **outer.nonlocals}.items() if isinstance(value, plain)}
+    return repr(sorted(found.items())) if found else ""
 
 
 def _code_text(code: CodeType) -> str:

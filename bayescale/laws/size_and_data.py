@@ -16,10 +16,12 @@ NATS = "nats/token"
     cite="hoffmann2022",
     response="loss",
     E=Param.positive(1.8, 0.3, unit=NATS, doc="irreducible loss"),
-    A=Param.positive(0.4, 0.7, unit=NATS, doc="loss from finite size, at the reference run",
-                     decays={"params": "alpha"}, above=("E", "B")),
-    B=Param.positive(0.4, 0.7, unit=NATS, doc="loss from finite data, at the reference run",
-                     decays={"tokens": "beta"}, above=("E",)),
+    A=Param.positive(
+        0.4, 0.7, unit=NATS, doc="loss from finite size, at the reference run", decays={"params": "alpha"}, above=("E", "B")
+    ),
+    B=Param.positive(
+        0.4, 0.7, unit=NATS, doc="loss from finite data, at the reference run", decays={"tokens": "beta"}, above=("E",)
+    ),
     alpha=Param.positive(0.35, 0.4, doc="exponent of params"),
     beta=Param.positive(0.35, 0.4, doc="exponent of tokens"),
 )

@@ -17,8 +17,11 @@ from bayescale.laws.param import Param
 from bayescale.models.design import Design, Prior, Slot, bucket, pad
 from bayescale.models.groups import Level, make_levels
 from bayescale.models.literature import literature_priors
-from bayescale.models.pooling import CompletePooling, PartialPooling
+from bayescale.models.pooling import CompletePooling, NoPooling, PartialPooling
 from bayescale.models.scaling import ScalingModel
+
+#: What a law of one variable calls it: any covariate.
+ANY = "x"
 
 #: From so many runs in a group its data say more of it than the population does, and it is sampled itself (a level) or
 #: half-way between itself and its offset (an exponent, of which they say less); below, as an offset from the population.
@@ -123,7 +126,7 @@ def _default_axis(law: Law, covariate: str, runs: Runs) -> str:
     columns = _numeric(runs)
     if covariate in columns:
         return covariate
-    if len(law.covariates) > 1:
+    if law.covariates != (ANY,):
         raise DataError(f"law {law.name!r} needs a column it does not find:", [unknown("column", covariate, columns)])
     derived = {"flops"} if any(note.startswith("flops derived") for note in runs.notes) else set()
     known = [c for c in columns if c in COVARIATES and c not in derived]
@@ -191,7 +194,7 @@ def _check_conventions(model: ScalingModel, runs: Runs, axes: Mapping[str, str])
     shapes = [p for p, v in model.law.params.items() if not v.unit]
     for name in shapes:
         pooling = model.pooling_of(name)
-        if not isinstance(pooling, PartialPooling) or pooling.across_conventions:
+        if isinstance(pooling, NoPooling) or (isinstance(pooling, PartialPooling) and pooling.across_conventions):
             continue
         for quantity, column in relevant.items():
             kinds = sorted(runs.table[column].astype(str).unique())
@@ -199,5 +202,5 @@ def _check_conventions(model: ScalingModel, runs: Runs, axes: Mapping[str, str])
                 raise SpecError(
                     f"{name!r} would be pooled over groups whose {quantity} differ in convention ({', '.join(kinds)}; column "
                     f"{column!r}), and exponents of unlike conventions are not comparable. Convert or split the table, or say "
-                    f"PartialPooling({pooling.by!r}, across_conventions=True)."
+                    f"PartialPooling({tuple(pooling.by) or (column,)!r}, across_conventions=True)."
                 )

@@ -9,6 +9,10 @@ import numpy as np
 import pandas as pd
 
 from bayescale.core.errors import DataError, unknown
+from bayescale.core.names import CHAIN, DRAW, POINT, RUN
+
+#: Dimensions that results have in any case; groups by a column of that name get another.
+RESERVED = (CHAIN, DRAW, POINT, RUN)
 
 #: Between the columns of a group that one column alone does not name.
 SEPARATOR = " / "
@@ -97,7 +101,7 @@ def make_levels(table: pd.DataFrame, nestings: Iterable[tuple[str, ...]]) -> Map
         keys = tuple(tuple(row) for row in frame.itertuples(index=False, name=None))
         last = [key[-1] for key in keys]
         # An outer level leaves its bare name to the coordinate that tells, beside each group, in which one it lies.
-        name = columns[-1] if columns in inner else f"{columns[-1]}_group"
+        name = columns[-1] if columns in inner and columns[-1] not in RESERVED else f"{columns[-1]}_group"
         # The same word for other groups (families, and families within texts) keeps a name of its own.
         levels[columns] = Level(name if taken.setdefault(name, last) == last else "_".join(columns), columns, keys)
     return levels

@@ -130,5 +130,6 @@ def to_noise_scale(noise: Noise, value: Any) -> Any:
 
 
 def from_noise_scale(noise: Noise, value: np.ndarray) -> np.ndarray:
-    """Back from the scale on which the noise adds."""
-    return value if noise.on == "plain" else np.exp(value)
+    """Back from the scale on which the noise adds; a tail beyond the largest float is infinite."""
+    with np.errstate(over="ignore"):
+        return value if noise.on == "plain" else np.exp(value)

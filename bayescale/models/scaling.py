@@ -49,7 +49,7 @@ class ScalingModel:
     Examples
     --------
     >>> from bayescale import PartialPooling, ScalingModel
-    >>> ScalingModel("power_law_offset", axes={"x": "params"}, pooling={"alpha": PartialPooling("family")}).dims
+    >>> ScalingModel("power_law_offset", axes={"x": "params"}, pooling=PartialPooling("family")).dims
     ('family',)
     """
 
@@ -263,8 +263,8 @@ def inverse_link(link: Link, value: Any) -> Any:
 
 
 def _link_faults(law: Law, priors: Mapping[str, Param]) -> list[str]:
-    faults = []
+    faults = [f"prior of {n!r} is {p!r}, not a Param" for n, p in priors.items() if not isinstance(p, Param)]
     for name, prior in priors.items():
-        if name in law.params and prior.link != law.params[name].link:
+        if isinstance(prior, Param) and name in law.params and prior.link != law.params[name].link:
             faults.append(f"prior of {name!r} is on the {prior.link} scale, the law's on the {law.params[name].link} scale")
     return faults

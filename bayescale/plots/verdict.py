@@ -52,15 +52,15 @@ def decision_table(decision: Decision, draws: xr.Dataset) -> pd.DataFrame:
     values = values.reshape(values.shape[0] * values.shape[1], -1)
     # A draw that is not finite at one point misses the target, and has no place on the axis.
     finite = values[np.isfinite(values).all(axis=1)]
-    furthest = finite.max(axis=1) if rule.op == "<=" else finite.min(axis=1)
+    furthest = finite.max(axis=1) if "<" in rule.op else finite.min(axis=1)
     edges, line = _edges(furthest, rule.value)
     counts = np.histogram(furthest, edges)[0]
-    if rule.op == "<=":
-        # A histogram counts a value on an edge to the right of it, and a run at the target itself has met it.
+    if rule.op in ("<=", ">"):
+        # A histogram counts a value on an edge to the right of it; a run at the target itself belongs to the left here.
         on_line = int((furthest == rule.value).sum())
         counts[line - 1 : line + 1] += np.array([on_line, -on_line])
     left, right, share = edges[:-1], edges[1:], counts / len(values)
-    met = right <= rule.value if rule.op == "<=" else left >= rule.value
+    met = right <= rule.value if "<" in rule.op else left >= rule.value
     table = pd.DataFrame({"left": left, "right": right, "share": share, "density": share / (right - left), "met": met})
     seen = np.flatnonzero(counts)
     return table.iloc[seen[0] : seen[-1] + 1].reset_index(drop=True) if len(seen) else table.iloc[:0]
@@ -110,7 +110,7 @@ def plot_decision(decision: Decision, draws: xr.Dataset, ax: Axes | None = None)
         )  # fmt: skip
     ax.axvline(rule.value, color="black", linewidth=1.4)
     for side, align, offset in (("left", "right", -5), ("right", "left", 5)):
-        met = (side == "left") == (rule.op == "<=")
+        met = (side == "left") == ("<" in rule.op)
         share = decision.probability if met else 1 - decision.probability
         ax.annotate(
             f"{'met' if met else 'missed'}: {share:.1%}", (rule.value, 1.0), (offset, -2), ha=align, va="top", fontsize=8.5,

@@ -101,5 +101,4 @@ def new_runs(fit: Fit, mean: Array, errors: Array, rng: np.random.Generator) -> 
     nu = posterior["nu"].transpose(CHAIN, DRAW).to_numpy()[..., None] if "nu" in posterior else None
     se = errors / mean if noise.on == "log" else errors
     scale = np.sqrt(sigma**2 + se**2) * np.ones_like(mean)
-    with np.errstate(over="ignore"):  # heavy tails
-        return np.asarray(from_noise_scale(noise, to_noise_scale(noise, mean) + noise.draw(rng, scale, nu)))
+    return np.asarray(from_noise_scale(noise, to_noise_scale(noise, mean) + noise.draw(rng, scale, nu)))

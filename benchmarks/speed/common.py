@@ -75,7 +75,10 @@ def diagnose(draws: Mapping[str, Any], divergences: Any, alpha: str) -> Outcome:
     chains, number = next(iter(arrays.values())).shape[:2]
     every = np.concatenate([a.reshape(chains, number, -1) for a in arrays.values()], axis=2)
     stacked = np.moveaxis(every, 2, 0)
-    ess = [array_stats.ess(stacked, chain_axis=1, draw_axis=2, method=m, prob=p) for m, p in (("bulk", None), ("tail", (0.05, 0.95)))]
+    ess = [
+        array_stats.ess(stacked, chain_axis=1, draw_axis=2, method=m, prob=p)
+        for m, p in (("bulk", None), ("tail", (0.05, 0.95)))
+    ]
     r_hat = array_stats.rhat(stacked, chain_axis=1, draw_axis=2, method="rank")
     return Outcome(
         r_hat=float(np.max(r_hat)),

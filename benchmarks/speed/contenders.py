@@ -1,4 +1,4 @@
-"""Who takes part: which module to run, with which draws it starts, and which caches it keeps. Nothing heavy is imported here."""
+"""Who takes part: which module to run, with which draws it starts, and which caches it keeps. Imports nothing heavy."""
 
 from __future__ import annotations
 

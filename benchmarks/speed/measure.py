@@ -38,7 +38,9 @@ def measure(contender: Contender, fit: str, table: Path, setting: tuple[int, int
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "outcome.json"
         arguments = [fit, str(table), *map(str, setting), str(seed), contender.variant, str(out)]
-        cpu, wall = _spend([sys.executable, "-m", f"benchmarks.speed.{contender.module}", *arguments], _environment(contender, caches))
+        cpu, wall = _spend(
+            [sys.executable, "-m", f"benchmarks.speed.{contender.module}", *arguments], _environment(contender, caches)
+        )
         return Run(cpu, wall, Outcome(**json.loads(out.read_text())))
 
 

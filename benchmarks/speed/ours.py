@@ -36,7 +36,9 @@ def hierarchy(table: Any, warmup: int, draws: int, seed: int, variant: str) -> O
         "A": bs.PartialPooling(*GROUPS["A"]),
         "alpha": bs.PartialPooling(*GROUPS["alpha"]),
     }
-    return _fit(bs.ScalingModel("power_law_offset", axes={"x": "params"}, pooling=pooling), table, draws, seed, variant, "alpha_mu")
+    return _fit(
+        bs.ScalingModel("power_law_offset", axes={"x": "params"}, pooling=pooling), table, draws, seed, variant, "alpha_mu"
+    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ from benchmarks.speed.common import CHAINS, CHINCHILLA, HIERARCHY, SPREAD, Hiera
 Position = dict[str, Any]
 
 
-def _sample(density: Callable[..., Any], start: Position, data: Any, warmup: int, draws: int, seed: int) -> tuple[Position, Any]:
+def _sample(
+    density: Callable[..., Any], start: Position, data: Any, warmup: int, draws: int, seed: int
+) -> tuple[Position, Any]:
     """Positions (chain, draw, …) and divergences, of one compiled program that takes the data as arguments."""
 
     def chain(key: Any, position: Position, data: Any) -> tuple[Position, Any]:

@@ -147,7 +147,7 @@ def test_what_makes_no_sense_is_refused_before_any_fit(
 def test_it_shows_itself(no_sampling: list[dict[str, Any]]) -> None:
     found = forecast(table(), {"params": [2e10, 1e12]}, target="loss<=2.2")
     text, html = str(found), found._repr_html_()
-    assert repr(found) == text.splitlines()[0] == "Forecast of loss at 2 points, from 30 runs: GO"
+    assert repr(found) == text and text.splitlines()[0] == "Forecast of loss at 2 points, from 30 runs: GO"
     for said in (
         "Model: power_law_offset(params)",
         "law power_law_offset along params, which varies",

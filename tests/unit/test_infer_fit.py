@@ -167,13 +167,11 @@ class TestDraws:
         assert 100 < fitted.posterior.sizes["draw"] <= 1000
         assert fitted.convergence.faults == ()
 
-    @pytest.mark.xfail(strict=True, reason="tree.runs_dataset: the column and the dimension have one name")
     def test_a_column_called_run_is_a_label_like_another(self) -> None:
         fitted = again(table().assign(run=[f"run {i}" for i in range(12)]))
         assert "run 3" in fitted.tree["runs"].to_dataset().to_dataframe().to_numpy()
         assert fitted.tree["posterior_predictive"]["run"].values.tolist() == list(range(12))
 
-    @pytest.mark.xfail(strict=True, reason="Law.digest does not see what the function closes over, and programs() trusts it")
     def test_a_law_defined_anew_over_another_constant_is_another_law(self, monkeypatch) -> None:
         """As when a notebook's cell ``K = 0.3`` is changed and the law's cell run again."""
         monkeypatch.setattr(base, "_REGISTRY", dict(base._REGISTRY))

@@ -9,6 +9,8 @@ import pytest
 
 from bayescale.core.errors import DataError, SpecError
 from bayescale.data.runs import Runs
+from bayescale.infer.tree import constant_data
+from bayescale.laws import base
 from bayescale.laws.param import Param
 from bayescale.models.binding import Binding, bind, resolve_axes
 from bayescale.models.design import bucket
@@ -147,3 +149,31 @@ class TestArrays:
         model = ScalingModel("power_law", pooling={"A": PartialPooling(("arch", "famly"))})
         with pytest.raises(DataError, match=r"(?s)'arch'.*'famly'\. Did you mean 'family'"):
             bound(model, table())
+
+
+def test_known_standard_errors_reach_the_model_and_the_tree() -> None:
+    frame = pd.DataFrame({"params": [1e8, 1e9, 1e10], "loss": [4.0, 3.0, 2.0], "loss_sd": [0.04, 0.03, 0.04]})
+    runs = Runs.from_frame(frame)
+    bound = bind(ScalingModel("power_law_offset", axes={"x": "params"}), runs)
+    np.testing.assert_allclose(bound.design.se[:3], [0.01, 0.01, 0.02])  # relative, since the noise is on the logarithm
+    np.testing.assert_allclose(constant_data(bound, runs)["standard_error"], [0.01, 0.01, 0.02])
+
+
+def test_a_law_of_its_own_column_does_not_take_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "_REGISTRY", dict(base._REGISTRY))
+
+    @base.law("of_tokens_only", A=Param.positive(1.0, 1.0, unit="response"))
+    def of_tokens_only(tokens, *, A):
+        return A / tokens
+
+    runs = Runs.from_frame(pd.DataFrame({"params": [1e8, 1e9], "loss": [4.0, 3.0]}))
+    with pytest.raises(DataError, match="'tokens'"):
+        bind(ScalingModel(of_tokens_only), runs)
+
+
+@pytest.mark.parametrize("column", ["run", "chain", "draw", "point"])
+def test_groups_may_be_called_what_results_call_their_dimensions(column: str) -> None:
+    frame = pd.DataFrame({"params": [1e8, 1e9] * 2, "loss": [4.0, 3.0, 4.1, 3.1], column: ["a", "a", "b", "b"]})
+    model = ScalingModel("power_law_offset", axes={"x": "params"}, pooling=PartialPooling(column))
+    bound = bind(model, Runs.from_frame(frame, groups=(column,)))
+    assert bound.level("alpha").dim == f"{column}_group"

@@ -155,7 +155,7 @@ def test_a_band_below_zero_has_a_plain_axis() -> None:
 FINE = bs.Review((bs.Finding("convergence", bs.Status.PASS, "the chains agree"),))
 
 
-@pytest.mark.parametrize("op", ["<=", ">="])
+@pytest.mark.parametrize("op", ["<=", ">=", "<", ">"])
 @pytest.mark.parametrize("value", [1.9, 1.97, 1.5, 30.0])
 @pytest.mark.parametrize("points", [1, 3])
 def test_the_shares_that_meet_the_target_add_up_to_its_probability(op: str, value: float, points: int) -> None:
