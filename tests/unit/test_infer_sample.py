@@ -177,5 +177,5 @@ def test_ctrl_c_before_the_first_draw_is_ctrl_c(doing: str) -> None:
 def test_settings_that_make_no_sense(kind, setting: dict, said: str) -> None:
     with pytest.raises(SpecError, match=said):
         kind(**setting)
-    with pytest.raises(SpecError, match="steps must be at least 1"):
-        Hmc(steps=0)
+    with pytest.raises(SpecError, match="trajectory must be positive"):
+        Hmc(trajectory=0.0)
