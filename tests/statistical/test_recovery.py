@@ -1,7 +1,7 @@
 """Intervals cover: tables simulated from parameters drawn from the prior, so that a right posterior covers 90 % exactly.
 
 See :mod:`benchmarks.recovery`. Replicates are independent, the parameters of one are not (the share that one replicate covers
-has a standard deviation of 0.10 to 0.20), so the replicate is the unit.
+has a standard deviation of 0.15 to 0.20), so the replicate is the unit.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from benchmarks.recovery import CASES, coverage, replicates, simulate
 
 #: Each assertion raises a false alarm at most once in 10 000 changes of seed.
 RATE = 1e-4
-
-pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp")  # the prior predictive of noise with far tails
 
 
 def scores_are_normal(found: pd.DataFrame) -> None:
@@ -46,10 +44,10 @@ def test_a_few_curves(one_family: Fit) -> None:
 
 
 def test_a_few_tables_of_twelve_families(twelve_families: Fit) -> None:
-    """Coverage within 5 standard errors of a share of sd 0.10, over 4 replicates: 4 would be RATE without its skew."""
+    """Coverage within 5 standard errors of a share of sd 0.16, over 4 replicates: 4 would be RATE without its skew."""
     found = pd.concat(replicates(CASES["twelve families"], 4, bs.Nuts(draws=200, max_draws=200)))
     share, _ = coverage(found)
-    assert share > 0.9 - 5 * 0.10 / np.sqrt(4)
+    assert share > 0.9 - 5 * 0.16 / np.sqrt(4)
     scores_are_normal(found)
 
 
@@ -62,7 +60,7 @@ def test_many_tables(case: str, number: int) -> None:
     assert error * 4 < 0.04, "too few replicates for the rate of false alarms"
     assert 0.86 < share < 0.94
     scores_are_normal(found)
-    assert found.groupby("replicate")["converged"].first().mean() > 0.95
+    assert found.groupby("replicate")["converged"].first().mean() > 0.9
 
 
 def test_runs_almost_on_the_curve_give_its_parameters(one_family: Fit) -> None:
