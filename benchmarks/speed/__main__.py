@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -39,37 +40,47 @@ PACKAGES = ("bayescale", "jax", "numpyro", "pymc", "pytensor", "nutpie", "numba"
 
 @dataclass
 class Record:
-    """The runs of one contender on one fit, at its present setting."""
+    """The runs of one contender on one fit: those at its present setting, and those that missed the rule before."""
 
     contender: Contender
     setting: tuple[int, int]
     cold: list[Run] = field(default_factory=list)
     second: list[Run] = field(default_factory=list)
-    doublings: int = 0
+    missed: list[tuple[str, Run]] = field(default_factory=list)
     fault: str = ""
+
+    @property
+    def chains(self) -> str:
+        """The present setting in words."""
+        return f"{CHAINS} x ({self.setting[0] or 'own'}+{self.setting[1]})"
 
     def take_turn(self, fit: str, table: Path, seed: int) -> str:
         """A cold and a second start; what to say of them."""
+        said = []
         with tempfile.TemporaryDirectory() as caches:
-            try:
-                cold, second = (measure(self.contender, fit, table, self.setting, seed, Path(caches)) for _ in range(2))
-            except ContenderFailed as failed:
-                self.fault = f"failed: {failed}"
-                return self.fault
-        said = (
-            f"cold {cold.cpu:.1f} s CPU ({cold.wall:.1f} wall), second {second.cpu:.1f} ({second.wall:.1f}), "
-            f"{cold.outcome.draws} draws, R-hat {cold.outcome.r_hat:.4f}, ESS {cold.outcome.ess:.0f}"
-        )
-        if cold.outcome.passes and second.outcome.passes:
-            self.cold.append(cold)
-            self.second.append(second)
-            return said
-        self.doublings += 1
+            for kept, start in ((self.cold, "cold"), (self.second, "second")):
+                try:
+                    run = measure(self.contender, fit, table, self.setting, seed, Path(caches))
+                except ContenderFailed as failed:
+                    self.fault = f"failed: {failed}"
+                    return self.fault
+                found = run.outcome
+                told = f"{found.draws} draws, R-hat {found.r_hat:.4f}, ESS {found.ess:.0f}"
+                said.append(f"{start} {run.cpu:.1f} s CPU, {run.wall:.1f} wall ({told})")
+                if not found.passes:
+                    said.append(self._miss(start, run, told))
+                    break
+                kept.append(run)
+        return ", ".join(said)
+
+    def _miss(self, start: str, run: Run, told: str) -> str:
+        self.missed.append((f"{start}, {self.chains}", run))
         self.cold, self.second = [], []
+        if len(self.missed) > MOST_DOUBLINGS:
+            self.fault = f"misses the rule: {told}"
+            return "missed"
         self.setting = (self.setting[0], 2 * self.setting[1])
-        if self.doublings > MOST_DOUBLINGS:
-            self.fault = f"misses the rule: R-hat {cold.outcome.r_hat:.4f}, ESS {cold.outcome.ess:.0f}"
-        return f"{said}: missed, draws doubled"
+        return "missed: draws doubled"
 
 
 def tables(fits: list[str], folder: Path) -> dict[str, Path]:
@@ -99,40 +110,54 @@ def compete(fit: str, table: Path, contenders: list[Contender], repeats: int) ->
 
 def summary(records: list[Record]) -> pd.DataFrame:
     """One row a contender: medians over its repeats."""
-    cold_cpu = {r.contender.name: statistics.median(run.cpu for run in r.cold) for r in records if r.cold}
-    yardstick = cold_cpu.get(YARDSTICK, float("nan"))
+    cold_cpu = {r.contender.name: statistics.median(run.cpu for run in r.cold) for r in records if not r.fault}
+    yardstick = cold_cpu.get(YARDSTICK, math.nan)
     rows: list[dict[str, Any]] = []
     for record in records:
         name = record.contender.name
-        if record.fault or not record.cold:
-            rows.append({"contender": name, "note": record.fault[:60] or "interrupted"})
+        if record.fault:
+            rows.append({"contender": name, "note": record.fault.splitlines()[-1][:80]})
             continue
         outcomes = [run.outcome for run in record.cold]
         second = statistics.median(run.cpu for run in record.second)
-        goals = record.contender.goals
-        warmup = record.setting[0] or "own"
+        goals = record.contender.goals or (None, None)
         rows.append(
             {
                 "contender": name,
-                "cold CPU": cold_cpu[name],
-                "cold wall": statistics.median(run.wall for run in record.cold),
-                "second CPU": second,
-                "second wall": statistics.median(run.wall for run in record.second),
-                "draws": f"{CHAINS} x ({warmup}+{max(o.draws for o in outcomes)})",
+                "cold CPU": f"{cold_cpu[name]:.1f}",
+                "cold wall": f"{statistics.median(run.wall for run in record.cold):.1f}",
+                "second CPU": f"{second:.1f}",
+                "second wall": f"{statistics.median(run.wall for run in record.second):.1f}",
+                "draws": f"{CHAINS} x ({record.setting[0] or 'own'}+{max(o.draws for o in outcomes)})",
                 "R-hat": f"{max(o.r_hat for o in outcomes):.4f}",
                 "ESS": f"{min(o.ess for o in outcomes):.0f}",
-                "diverged": max(o.divergences for o in outcomes),
+                "diverged": str(max(o.divergences for o in outcomes)),
                 "alpha": f"{statistics.median(o.alpha for o in outcomes):.3f}",
-                "cold/nutpie": _against(cold_cpu[name] / yardstick, goals and goals[0]),
-                "second/nutpie cold": _against(second / yardstick, goals and goals[1]),
-                "note": "",
+                "cold/nutpie": _against(cold_cpu[name] / yardstick, goals[0]),
+                "second/nutpie cold": _against(second / yardstick, goals[1]),
+                "note": "; ".join(f"missed at {setting}: {run.cpu:.1f} s" for setting, run in record.missed),
             }
         )
-    return pd.DataFrame(rows).set_index("contender").dropna(axis=1, how="all").fillna("")
+    return pd.DataFrame(rows).set_index("contender").fillna("-")
+
+
+def cheaper(records: list[Record]) -> str:
+    """Our ratios to what the yardstick cost at the setting that missed the rule, lest its doubling flatter us."""
+    missed = [x for r in records if r.contender.name == YARDSTICK for x in r.missed]
+    costs = [run.cpu for setting, run in missed if setting.startswith("cold")]
+    if not costs:
+        return ""
+    ratios = [
+        f"{r.contender.name} {statistics.median(x.cpu for x in r.cold) / costs[0]:.2f} cold, "
+        f"{statistics.median(x.cpu for x in r.second) / costs[0]:.2f} second"
+        for r in records
+        if r.contender.goals and not r.fault
+    ]
+    return f"against {YARDSTICK} at the setting that missed the rule ({costs[0]:.1f} s): {'; '.join(ratios)}\n"
 
 
 def _against(ratio: float, goal: float | None) -> str:
-    if ratio != ratio:
+    if math.isnan(ratio):
         return "-"
     return f"{ratio:.2f}" if goal is None else f"{ratio:.2f} (goal < {goal:.2f}{'' if ratio < goal else ': missed'})"
 
@@ -193,7 +218,7 @@ def main() -> None:
         for fit, table in found.items():
             print(f"\n{fit}, by turns:", flush=True)
             records = compete(fit, table, contenders, asked.repeats)
-            print(f"\n{fit}: medians in seconds\n{summary(records).to_string(float_format='{:.1f}'.format)}", flush=True)
+            print(f"\n{fit}: medians in seconds\n{summary(records).to_string()}\n{cheaper(records)}", flush=True)
             kept["fits"][fit] = [asdict(record) for record in records]
     if asked.json:
         asked.json.write_text(json.dumps(kept, indent=1))
