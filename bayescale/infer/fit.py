@@ -167,15 +167,13 @@ def fit(
         design = jax.tree.map(jax.numpy.asarray, binding.design)
         made = programs(model, sampler, design, runs.response)
 
-        def agreement(flat: np.ndarray) -> Agreement:
-            parameters = _finish(made, flat, design)["parameters"]
-            found = draws_dataset(parameters, dims, coords)
-            return diagnose(found, np.zeros(flat.shape[:2], dtype=bool)).agreement
+        def agreement(results: dict[str, Any]) -> Agreement:
+            found = draws_dataset(results["parameters"], dims, coords)
+            return diagnose(found, np.zeros((found.sizes["chain"], found.sizes["draw"]), dtype=bool)).agreement
 
-        drawn = sample(made, design, sampler, seed, agreement, report)
-        results = _finish(made, drawn.flat, design)
+        drawn = sample(made, design, sampler, seed, lambda flat: _finish(made, flat, design), agreement, report)
         prior = _finish(made, drawn.prior.reshape(sampler.chains, CHUNK, -1), design)
-    tree = _tree(binding, runs, drawn, results, prior, np.random.default_rng([seed, 1]))
+    tree = _tree(binding, runs, drawn, prior, np.random.default_rng([seed, 1]))
     tree.attrs |= {"seed": seed, "sampler": repr(sampler), "digest": runs.digest, "interrupted": int(drawn.interrupted)}
     fitted = Fit(model, runs, tree)
     if strict and fitted.convergence.faults:
@@ -237,12 +235,11 @@ def _tree(
     binding: Binding,
     runs: Runs,
     drawn: Draws,
-    results: dict[str, Any],
     prior: dict[str, Any],
     rng: np.random.Generator,
 ) -> xr.DataTree:
     dims, coords = parameter_dims(binding), coordinates(binding, runs)
-    name, n = runs.response, len(runs.table)
+    results, name, n = drawn.results, runs.response, len(runs.table)
     row: dict[str, tuple[str, ...]] = {name: ("run",)}
 
     def rows(values: np.ndarray) -> xr.Dataset:

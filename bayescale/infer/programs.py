@@ -9,13 +9,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from numpyro.handlers import seed, substitute, trace
 
 from bayescale.infer.density import Model, Site, latent_sites, potential
+from bayescale.infer.exported import exported
 from bayescale.infer.samplers import CHUNK, WINDOW, Sampler
 from bayescale.models.design import Design
 from bayescale.models.scaling import ScalingModel
+from bayescale.models.spec import to_spec
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,10 @@ class Programs:
         One prior draw a key.
     energy_and_slope : callable (flat, design) -> (energy, gradient)
     blank : callable (keys, z, design, whitening) -> states
-        States of the right shapes, without computing anything.
-    advance : callable (states, begin, keys, z, design, whitening) -> (states, draws)
-        Move every chain by one chunk of draws: from its state, or, where a window begins, from the whitened point ``z`` with
-        the step size to be adapted anew.
+        States of the right shapes, all zero.
+    advance : callable (states, begin, stretch, keys, z, design, whitening) -> (states, draws)
+        Move every chain by one chunk of draws: from its state, the step size multiplied by ``stretch``, or, where a window
+        begins, from the whitened point ``z`` with the step size to be adapted anew.
     finish : callable (flat draws, design) -> results
         What is reported of each draw: parameters, pointwise log likelihood, log prior, mean of each run.
     """
@@ -63,7 +64,10 @@ def programs(model: ScalingModel, sampler: Sampler, design: Design, response: st
     # A law is its text by equality; here it is the function itself, whose helpers may have been defined anew.
     key = (model, model.law.function, sampler.compiled, response, sizes)
     if key not in _MADE:
-        _MADE[key] = _make(partial(model, response=response), sampler, design, response, model.assumptions)
+        # A law of the user's may call code that no digest of ours covers: its programs are not kept on disk.
+        ours = model.law.function.__module__.startswith("bayescale.")
+        known = f"{to_spec(model)} {sampler.compiled} {response}" if ours else ""
+        _MADE[key] = _make(partial(model, response=response), sampler, design, response, model.assumptions, known)
     return _MADE[key]
 
 
@@ -74,19 +78,30 @@ _RUN_OFTEN = {"xla_backend_optimization_level": 1}
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
 
 
-def _make(model: Model, sampler: Sampler, design: Design, response: str, assumptions: Mapping[str, str]) -> Programs:
+def _make(
+    model: Model, sampler: Sampler, design: Design, response: str, assumptions: Mapping[str, str], known: str
+) -> Programs:
     sites = latent_sites(model, design)
     # The inner jit is traced once and shared by every program that calls it.
     energy = jax.jit(potential(model, sites))
 
-    def advance(state: Any, begin: Any, key: Any, z: Any, design: Design, white: Whitening) -> Any:
-        made = sampler.kernel(lambda at: energy(white.center + white.root @ at, design))
+    def started(key: Any, z: Any, design: Design, white: Whitening) -> tuple[Any, Any]:
+        kernel = sampler.kernel(lambda at: energy(white.center + white.root @ at, design))
+        return kernel, kernel.init(key, WINDOW, z, (), {})
+
+    def blank(key: Any, z: Any, design: Design, white: Whitening) -> Any:
+        return tuple(jnp.zeros_like(leaf) for leaf in jax.tree.leaves(started(key, z, design, white)[1]))
+
+    def advance(state: Any, begin: Any, stretch: Any, key: Any, z: Any, design: Design, white: Whitening) -> Any:
         # A kernel learns its schedule in `init`, so every call makes a first state; it is used where a window begins.
-        first = made.init(key, WINDOW, z, (), {})
-        state = jax.tree.map(lambda new, old: jnp.where(begin, new, old), first, state)
+        kernel, first = started(key, z, design, white)
+        leaves, structure = jax.tree.flatten(first)
+        state = jax.tree.unflatten(structure, [jnp.where(begin, new, old) for new, old in zip(leaves, state, strict=True)])
+        adapted = state.adapt_state
+        state = state._replace(adapt_state=adapted._replace(step_size=adapted.step_size * stretch))
 
         def one(state: Any, _: None) -> Any:
-            state = made.sample(state, (), {})
+            state = kernel.sample(state, (), {})
             info = {
                 "energy": state.energy,
                 "n_steps": state.num_steps,
@@ -96,25 +111,21 @@ def _make(model: Model, sampler: Sampler, design: Design, response: str, assumpt
             }
             return state, (white.center + white.root @ state.z, info)
 
-        return jax.lax.scan(one, state, None, length=CHUNK)
+        state, drawn = jax.lax.scan(one, state, None, length=CHUNK)
+        return tuple(jax.tree.leaves(state)), drawn
 
     def prior(key: Any, design: Design) -> Any:
         sampled = trace(seed(model, key)).get_trace(design)
         return jnp.concatenate([site.unconstrain(sampled[site.name]["value"]) for site in sites])
 
-    def blank(keys: Any, z: Any, design: Design, white: Whitening) -> Any:
-        def init(key: Any, z: Any) -> Any:
-            return sampler.kernel(lambda at: energy(white.center + white.root @ at, design)).init(key, WINDOW, z, (), {})
-
-        return jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), jax.eval_shape(jax.vmap(init), keys, z))
-
+    report = partial(_report, model, sites, response, assumptions)
     return Programs(
         sites=sites,
-        blank=blank,
-        prior=jax.jit(jax.vmap(prior, (0, None)), compiler_options=_RUN_ONCE),
-        energy_and_slope=jax.jit(jax.value_and_grad(energy), compiler_options=_RUN_ONCE),
-        advance=jax.jit(jax.vmap(advance, (0, None, 0, 0, None, None)), compiler_options=_RUN_OFTEN),
-        finish=jax.jit(jax.vmap(partial(_report, model, sites, response, assumptions), (0, None)), compiler_options=_RUN_ONCE),
+        prior=exported(jax.vmap(prior, (0, None)), _RUN_ONCE, known and f"prior {known}"),
+        energy_and_slope=exported(jax.value_and_grad(energy), _RUN_ONCE, known and f"energy {known}"),
+        blank=exported(jax.vmap(blank, (0, 0, None, None)), _RUN_ONCE, known and f"blank {known}"),
+        advance=exported(jax.vmap(advance, (0, None, None, 0, 0, None, None)), _RUN_OFTEN, known and f"advance {known}"),
+        finish=exported(jax.vmap(report, (0, None)), _RUN_ONCE, known and f"finish {known}"),
     )
 
 

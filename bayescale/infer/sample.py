@@ -39,6 +39,8 @@ class Draws:
         Sampler statistics.
     prior : array (draw, dim)
         Unconstrained prior draws.
+    results : dict
+        What is reported of the draws.
     interrupted : bool
         Ctrl-C came, and these are the draws until then.
     """
@@ -46,6 +48,7 @@ class Draws:
     flat: np.ndarray
     info: dict[str, np.ndarray]
     prior: np.ndarray
+    results: dict[str, Any]
     interrupted: bool = False
 
 
@@ -54,15 +57,18 @@ def sample(
     design: Design,
     sampler: Sampler,
     seed: int,
-    agreement: Callable[[np.ndarray], Agreement],
+    finish: Callable[[np.ndarray], dict[str, Any]],
+    agreement: Callable[[dict[str, Any]], Agreement],
     report: Report,
 ) -> Draws:
     """Draw from the posterior of a table.
 
     Parameters
     ----------
+    finish : callable
+        What is reported of unconstrained draws (chain, draw, dim).
     agreement : callable
-        How far unconstrained draws (chain, draw, dim) are from meeting the convergence rule.
+        How far what is reported is from meeting the convergence rule.
     report : callable
         Called before every chunk.
     """
@@ -87,7 +93,7 @@ def sample(
             for i in range(WINDOW // CHUNK):
                 report(done, first + least, "warming up")
                 states = made.blank(keys, z, design, white) if states is None else states
-                states, (flat, _) = made.advance(states, i == 0, keys, z, design, white)
+                states, (flat, _) = made.advance(states, i == 0, 1.0, keys, z, design, white)
                 warm.append(np.asarray(flat))
                 done += 1
             if window + 1 < windows:
@@ -95,27 +101,28 @@ def sample(
                 settled = np.concatenate(warm[1:], axis=1)
                 new = whiten_again(settled.reshape(-1, settled.shape[-1]), white)
                 z, white = unwhiten(warm[-1][:, -1], new), new
-        halvings = 0
-        while len(kept) < least or (len(kept) < most and agreement(_join(kept)) is Agreement.NEAR):
-            doing = "sampling" if len(kept) < least else "sampling on"
-            for _ in range(1 if len(kept) < least else max(1, least // 2)):
+        halvings, stretch, results = 0, 1.0, None
+        while results is None or (len(kept) < most and agreement(results) is Agreement.NEAR):
+            doing, wanted = ("sampling", least) if len(kept) < least else ("sampling on", len(kept) + max(1, least // 2))
+            while len(kept) < wanted:
                 report(done, max(first + least, done + 1), doing)
-                states, (flat, info) = made.advance(states, False, keys, z, design, white)
+                states, (flat, info) = made.advance(states, False, stretch, keys, z, design, white)
                 kept.append((np.asarray(flat), to_numpy(info)))
+                stretch = 1.0
                 done += 1
-            if len(kept) >= least and _divergent(kept) > MAX_DIVERGENT and halvings < MOST_HALVINGS:
+            if _divergent(kept) > MAX_DIVERGENT and halvings < MOST_HALVINGS:
                 # Where the posterior narrows, the step that suits its bulk is too long: draw anew with half of it.
-                adapted = states.adapt_state
-                states = states._replace(adapt_state=adapted._replace(step_size=adapted.step_size / 2))
-                halvings += 1
+                halvings, stretch, results = halvings + 1, 0.5, None
                 done -= len(kept)
                 kept.clear()
+            else:
+                results = finish(_join(kept))
     except KeyboardInterrupt:
         if not kept:
             raise
-        return Draws(_join(kept), _join_info(kept), prior, interrupted=True)
+        return Draws(_join(kept), _join_info(kept), prior, finish(_join(kept)), interrupted=True)
     report(done, done, "done")
-    return Draws(_join(kept), _join_info(kept), prior)
+    return Draws(_join(kept), _join_info(kept), prior, results)
 
 
 def _divergent(kept: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> float:

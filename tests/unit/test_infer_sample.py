@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,8 +15,6 @@ from bayescale.infer.programs import Programs
 from bayescale.infer.sample import WINDOWS, Draws, sample
 from bayescale.infer.samplers import CHUNK, WINDOW, Hmc, Nuts
 
-State = namedtuple("State", ["adapt_state"])
-Adapted = namedtuple("Adapted", ["step_size"])
 DESIGN = SimpleNamespace(mask=np.ones(100, dtype=bool))
 SCALE = np.array([1.0, 10.0, 0.1])
 
@@ -41,25 +38,26 @@ class Chains:
         return np.sum((flat / SCALE) ** 2) / 2, flat / SCALE**2
 
     def blank(self, keys, z, design, white):
-        return State(Adapted(np.ones(len(keys))))
+        return (np.ones(len(keys)),)
 
-    def advance(self, states, begin, keys, z, design, white):
+    def advance(self, states, begin, stretch, keys, z, design, white):
         self.began.append(bool(begin))
         self.keys.append(np.asarray(keys))
-        self.steps.append(np.asarray(states.adapt_state.step_size))
+        step = states[0] * stretch
+        self.steps.append(step)
         rng = np.random.default_rng([len(self.began), *np.ravel(keys)])
         flat = rng.standard_normal((len(keys), CHUNK, 3)) * SCALE
         # A shorter step diverges less.
-        bad = rng.uniform(size=flat.shape[:2]) < self.diverging * (states.adapt_state.step_size[:, None] ** 4)
-        return states, (flat, {"diverging": bad, "energy": flat[..., 0]})
+        bad = rng.uniform(size=flat.shape[:2]) < self.diverging * (step[:, None] ** 4)
+        return (step,), (flat, {"diverging": bad, "energy": flat[..., 0]})
 
 
-def run(chains: Chains, sampler=None, seed=0, agreement=lambda flat: Agreement.AGREED, report=lambda *_: None) -> Draws:
-    return sample(chains.programs, DESIGN, sampler or Nuts(draws=200), seed, agreement, report)
+def run(chains: Chains, sampler=None, seed=0, agreement=lambda results: Agreement.AGREED, report=lambda *_: None) -> Draws:
+    return sample(chains.programs, DESIGN, sampler or Nuts(draws=200), seed, lambda flat: {"flat": flat}, agreement, report)
 
 
-def until_400(flat: np.ndarray) -> Agreement:
-    return Agreement.NEAR if flat.shape[1] < 400 else Agreement.AGREED
+def until_400(results: dict[str, np.ndarray]) -> Agreement:
+    return Agreement.NEAR if results["flat"].shape[1] < 400 else Agreement.AGREED
 
 
 def test_as_many_draws_as_asked_in_whole_chunks() -> None:
@@ -130,7 +128,7 @@ def test_the_report_moves_on_to_the_end() -> None:
     told = []
     run(
         Chains(),
-        agreement=lambda flat: Agreement.NEAR if flat.shape[1] < 400 else Agreement.AGREED,
+        agreement=until_400,
         report=lambda *a: told.append(a),
     )
     done = [a[0] for a in told]
