@@ -97,10 +97,10 @@ def _make(
         kernel, first = started(key, z, design, white)
         leaves, structure = jax.tree.flatten(first)
         state = jax.tree.unflatten(structure, [jnp.where(begin, new, old) for new, old in zip(leaves, state, strict=True)])
-        adapted = state.adapt_state
-        state = state._replace(adapt_state=adapted._replace(step_size=adapted.step_size * stretch))
+        state = _stepping(state, state.adapt_state.step_size * stretch)
 
         def one(state: Any, _: None) -> Any:
+            state = _stepping(state, jnp.maximum(state.adapt_state.step_size, sampler.least_step))
             state = kernel.sample(state, (), {})
             info = {
                 "energy": state.energy,
@@ -127,6 +127,10 @@ def _make(
         advance=exported(jax.vmap(advance, (0, None, None, 0, 0, None, None)), _RUN_OFTEN, known and f"advance {known}"),
         finish=exported(jax.vmap(report, (0, None)), _RUN_ONCE, known and f"finish {known}"),
     )
+
+
+def _stepping(state: Any, step_size: Any) -> Any:
+    return state._replace(adapt_state=state.adapt_state._replace(step_size=step_size))
 
 
 def _report(

@@ -55,6 +55,11 @@ class Nuts:
         _check(self.chains, self.draws, self.target_accept)
 
     @property
+    def least_step(self) -> float:
+        """No bound: the depth of the tree bounds a trajectory."""
+        return 0.0
+
+    @property
     def compiled(self) -> tuple[object, ...]:
         """The settings that a compiled program depends on."""
         return Nuts, self.target_accept, self.max_tree_depth
@@ -82,6 +87,9 @@ class Hmc:
     trajectory : float
         Length of a trajectory in whitened coordinates, where the posterior has about unit scale: at 1.5, some three leapfrog
         steps. A fixed number of steps would be unrolled by the compiler, which takes half as long again.
+    max_steps : int
+        At most so many leapfrog steps a draw, whatever the step size: a chain in a narrow place does not keep the others
+        waiting, it is refused by the diagnostics.
     """
 
     chains: int = 4
@@ -89,16 +97,22 @@ class Hmc:
     max_draws: int | None = None
     target_accept: float = 0.8
     trajectory: float = 1.5
+    max_steps: int = 100
 
     def __post_init__(self) -> None:
         _check(self.chains, self.draws, self.target_accept)
-        if not self.trajectory > 0:
-            raise SpecError(f"sampler: trajectory must be positive, got {self.trajectory}")
+        if not (self.trajectory > 0 and self.max_steps > 0):
+            raise SpecError(f"sampler: trajectory and max_steps must be positive, got {self.trajectory}, {self.max_steps}")
+
+    @property
+    def least_step(self) -> float:
+        """Step size at which a trajectory takes ``max_steps``."""
+        return self.trajectory / self.max_steps
 
     @property
     def compiled(self) -> tuple[object, ...]:
         """The settings that a compiled program depends on."""
-        return Hmc, self.target_accept, self.trajectory
+        return Hmc, self.target_accept, self.trajectory, self.max_steps
 
     def kernel(self, potential: Any) -> Any:
         """NumPyro kernel for a potential on whitened coordinates."""

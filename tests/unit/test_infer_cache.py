@@ -31,13 +31,14 @@ from benchmarks.recovery import CASES, simulate
 case = CASES["one family"]
 settings = {k: v for k, v in jax.config.values.items() if "cache" in k or "x64" in k}
 jax.monitoring.register_event_listener(count)
-fitted = bs.fit(case.model, simulate(case, 0)[0], sampler=bs.Hmc(draws=50, max_draws=50), strict=False)
+fitted = bs.fit(case.model, simulate(case, 0)[0], sampler=bs.Hmc(draws=50, max_draws=50, max_steps=2), strict=False)
 jax.monitoring.unregister_event_listener(count)
 assert settings == {k: v for k, v in jax.config.values.items() if "cache" in k or "x64" in k}
 after = own(jnp.ones(3))
 late = jax.jit(lambda x: jnp.cos(x) + 2)(jnp.ones(3))
 assert before.dtype == after.dtype == late.dtype == np.float32 and (before == after).all()
-print(json.dumps({"events": events, "alpha": fitted.posterior["alpha"].values.tolist()}))
+steps = int(fitted.tree["sample_stats"]["n_steps"].max())
+print(json.dumps({"events": events, "steps": steps, "alpha": fitted.posterior["alpha"].values.tolist()}))
 """
 
 
@@ -63,6 +64,7 @@ def test_a_second_process_compiles_nothing_and_draws_the_same(tmp_path: Path, ro
     assert second["events"].get("cache_misses", 0) == 0
     assert second["events"]["cache_hits"] == first["events"]["cache_misses"]
     assert second["alpha"] == first["alpha"]
+    assert second["steps"] == 2
     # what the user compiled went to the user's folder, before and after ours, and nothing of ours with it
     assert any("lambda" in name or "sin" in name for name in theirs)
     assert not ours & theirs

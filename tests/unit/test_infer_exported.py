@@ -56,18 +56,15 @@ def test_a_broken_file_is_made_anew(folder: Path, content: bytes) -> None:
     traced, function = counted()
     exported(function, {}, "a")(TREE, 2.0)
     (kept,) = (folder / "programs").iterdir()
-    whole = kept.read_bytes()
     kept.write_bytes(content)
     np.testing.assert_array_equal(exported(function, {}, "a")(TREE, 2.0)["sum"], [2, 3, 4])
+    exported(function, {}, "a")(TREE, 2.0)
     assert len(traced) == 2
-    assert kept.read_bytes() == whole
 
 
 def test_what_no_text_identifies_is_not_kept(folder: Path) -> None:
-    traced, function = counted()
-    exported(function, {}, "")(TREE, 2.0)
-    exported(function, {}, "")(TREE, 2.0)
-    assert len(traced) == 2
+    _, function = counted()
+    np.testing.assert_array_equal(exported(function, {}, "")(TREE, 2.0)["sum"], [2, 3, 4])
     assert not (folder / "programs").exists()
 
 
