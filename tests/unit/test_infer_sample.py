@@ -175,5 +175,5 @@ def test_ctrl_c_before_the_first_draw_is_ctrl_c(doing: str) -> None:
 def test_settings_that_make_no_sense(kind, setting: dict, said: str) -> None:
     with pytest.raises(SpecError, match=said):
         kind(**setting)
-    with pytest.raises(SpecError, match="trajectory must be positive"):
+    with pytest.raises(SpecError, match="trajectory and max_steps must be positive"):
         Hmc(trajectory=0.0)
