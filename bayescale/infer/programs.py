@@ -144,12 +144,12 @@ def _report(
     """What is reported of one draw."""
     values = {site.name: site.constrain(flat) for site in sites}
     made = trace(substitute(model, values)).get_trace(design)
-    observed, mean = made[response], f"{response}_mean"
+    observed, mean = made.get(response), f"{response}_mean"
     derived = {k: v["value"] for k, v in made.items() if v["type"] == "deterministic"}
     plain = {k: v for k, v in values.items() if not k.endswith("_latent")}
     return {
         "mean": derived.pop(mean),
         "parameters": derived | plain,
-        "log_likelihood": observed["fn"].log_prob(observed["value"]),
+        "log_likelihood": observed["fn"].log_prob(observed["value"]) if observed else jnp.zeros(design.y.shape),
         "log_prior": {name: jnp.sum(made[site]["fn"].log_prob(values[site])) for site, name in assumptions.items()},
     }

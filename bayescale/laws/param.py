@@ -39,6 +39,9 @@ class Param:
     above : tuple of str, optional
         The levels that add up with this amplitude to the response (``("E",)`` for ``E + A x^-alpha``, none for
         ``A x^-alpha``). Samplers then look for the amplitude where the runs put it, given those.
+    slope_along : str
+        Says that the law's local log-log slope along this covariate, at the reference run, is proportional to this parameter.
+        Samplers then move that slope, which the runs tell, rather than the parameter.
     group_sd : float, optional
         Scale of the half-normal prior on the spread between groups, on the link scale; by default 0.5 for a level and
         0.2 for a shape.
@@ -52,6 +55,7 @@ class Param:
     decays: FrozenMap[str, str] = field(default_factory=FrozenMap)
     above: tuple[str, ...] | None = None
     group_sd: float | None = None
+    slope_along: str = ""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.loc) and math.isfinite(self.scale) and self.scale > 0):
@@ -71,11 +75,12 @@ class Param:
         decays: dict[str, str] | None = None,
         above: tuple[str, ...] | None = None,
         group_sd: float | None = None,
+        slope_along: str = "",
     ) -> Param:
         """A positive parameter, ``LogNormal(log(median), log_sd)``."""
         if not median > 0:
             raise SpecError(f"the median of a positive parameter must be positive, got {median}")
-        return cls("log", math.log(median), log_sd, unit, doc, FrozenMap(decays), above, group_sd)
+        return cls("log", math.log(median), log_sd, unit, doc, FrozenMap(decays), above, group_sd, slope_along)
 
     @classmethod
     def real(cls, mean: float, sd: float, *, unit: str = "", doc: str = "", group_sd: float | None = None) -> Param:

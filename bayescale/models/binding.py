@@ -17,6 +17,7 @@ from bayescale.laws.param import Param
 from bayescale.models.design import Design, Prior, Slot, bucket, pad
 from bayescale.models.groups import Level, make_levels
 from bayescale.models.literature import literature_priors
+from bayescale.models.path import make_path
 from bayescale.models.pooling import CompletePooling, NoPooling, PartialPooling
 from bayescale.models.scaling import ScalingModel
 
@@ -82,7 +83,10 @@ def bind(model: ScalingModel, runs: Runs) -> Binding:
     levels = make_levels(table, {tuple(p.by) for p in model.pooling.values()})
     _check_conventions(model, runs, axes)
     logs = {c: np.log(table[column].to_numpy(float)) for c, column in axes.items()}
-    reference = {c: float(np.exp(v.mean())) for c, v in logs.items()}
+    along = table[axis_of_path(model, axes, runs)].to_numpy(float) if model.along_path else None
+    # With a discrepancy a law is stated where its forecasts begin; without one where the runs tell it best.
+    near = np.ones(len(table), dtype=bool) if along is None else _largest(along)
+    reference = {c: float(np.exp(v[near].mean())) for c, v in logs.items()}
     y = table[runs.response].to_numpy(float)
     if model.noise.on == "log" and (y <= 0).any():
         wrong = table.index[y <= 0].tolist()
@@ -94,7 +98,9 @@ def bind(model: ScalingModel, runs: Runs) -> Binding:
     params = _priors(model, runs)
     rows = bucket(len(y))
     slots = {p: _slot(model, p, levels, runs, rows) for p in model.law.params}
-    located = {p: in_units(v, scale) for p, v in {**params, "sigma": model.noise.prior}.items()}
+    more = {"sigma": model.noise.prior, **(model.discrepancy.priors if model.discrepancy else {})}
+    located = {p: in_units(v, scale) for p, v in {**params, **more}.items()}
+    curves = make_curves(model, runs)
     design = Design(
         log_x={c: pad(v - np.log(reference[c]), rows, 0.0) for c, v in logs.items()},
         y=pad(y, rows, 1.0),
@@ -102,8 +108,39 @@ def bind(model: ScalingModel, runs: Runs) -> Binding:
         mask=np.arange(rows) < len(y),
         slots=slots,
         priors={p: Prior(*(np.asarray(v) for v in values)) for p, values in located.items()},
+        path=None if along is None else make_path(along, y, curves, rows),
     )
     return Binding(model, FrozenMap(axes), FrozenMap(reference), levels, scale, FrozenMap(params), design)
+
+
+def axis_of_path(model: ScalingModel, axes: Mapping[str, str], runs: Runs) -> str:
+    """Column along which the runs of a curve are ordered.
+
+    Raises
+    ------
+    SpecError
+        When the column that the discrepancy names is no covariate of the table.
+    """
+    named = model.discrepancy.along if model.discrepancy else None
+    column = named or (next(iter(axes.values())) if len(axes) == 1 else "flops")
+    if column not in _numeric(runs):
+        raise SpecError(f"the drift goes along {column!r}: " + unknown("column", column, _numeric(runs)))
+    return column
+
+
+def make_curves(model: ScalingModel, runs: Runs) -> np.ndarray:
+    """Which curve each row is of: a group of the finest grouping of the model."""
+    columns = list(model.group_columns)
+    if not columns:
+        return np.zeros(len(runs.table), dtype=int)
+    return runs.table.groupby(columns, sort=False).ngroup().to_numpy()
+
+
+def _largest(along: np.ndarray) -> np.ndarray:
+    """The top tenth of the runs, at least three."""
+    number = min(len(along), max(3, len(along) // 10))
+    chosen: np.ndarray = along >= np.sort(along)[-number]
+    return chosen
 
 
 def resolve_axes(model: ScalingModel, runs: Runs) -> dict[str, str]:

@@ -49,6 +49,44 @@ class Slot:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
+class Path:
+    """Rows sorted by curve and, within it, by log scale; padded rows come last.
+
+    Parameters
+    ----------
+    order : int array (run,)
+        Row that stands at each place; the other arrays (run,) go by place.
+    step : float array (run,)
+        Log scale since the row before; 0 at the first of a curve.
+    first, last : bool array (run,)
+        Whether a curve begins, or ends, with this row.
+    seen : bool array (run,)
+        False in padded rows.
+    curve : int array (run,)
+    ends : int array (curve, 2)
+        Row of the smallest and of the largest scale of each curve.
+    span : float array (curve,)
+        Log scale between them.
+    gap : float array (run,)
+        Evaluations since the row before, if they came at even distances: the step of the axis over the curve's smallest.
+    tie : bool array (run,)
+        Whether the response is that of the row before.
+    """
+
+    order: Array
+    step: Array
+    first: Array
+    last: Array
+    seen: Array
+    curve: Array
+    ends: Array
+    span: Array
+    gap: Array
+    tie: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
 class Design:
     """A table as a model sees it; rows are padded to a bucket size and masked.
 
@@ -64,7 +102,9 @@ class Design:
         False in padded rows.
     slots : dict of parameter to Slot
     priors : dict of parameter to Prior
-        Those of the law, and of the noise scale under ``"sigma"``.
+        Those of the law, of the noise scale under ``"sigma"``, and of a discrepancy.
+    path : Path, optional
+        The order of the runs along each curve, where the model needs it.
     """
 
     log_x: dict[str, Array]
@@ -73,6 +113,7 @@ class Design:
     mask: Array
     slots: dict[str, Slot]
     priors: dict[str, Prior]
+    path: Path | None = None
 
 
 def bucket(rows: int) -> int:

@@ -17,6 +17,8 @@ Scale = Literal["log", "plain"]
 
 #: A tenth to ten times one per cent of the response covers digitised figures (0.4 %) and single seeds (1 to 3 %).
 _LOG_SIGMA = Param.positive(0.01, 1.0, doc="noise, as a fraction of the response")
+#: Points of one learning curve scatter by 0.6 %, within a factor of 3.7.
+CURVE_SIGMA = Param.positive(0.006, 1.3, doc="noise of a point of a curve, as a fraction of the response")
 _TAILS = Param.positive(13.0, 0.8, doc="degrees of freedom")
 _PLAIN_SIGMA = Param.positive(0.02, 1.5, unit="response", doc="noise, in units of the response")
 
@@ -107,14 +109,57 @@ class Gaussian:
         return sigma * rng.standard_normal(np.shape(sigma))
 
 
+@dataclass(frozen=True)
+class BestSoFar:
+    """The runs of a curve are the best so far of noisy evaluations; what is forecast is a raw evaluation.
+
+    ``log y = log f + e``, ``e ~ Normal(0, sigma^2)`` for every evaluation; a row is the minimum of all until then. Between two
+    rows there were as many evaluations as the smallest step of the axis fits between them, each independent.
+
+    Parameters
+    ----------
+    sigma : Param, optional
+        Prior of the scale: by default 0.6 % of the response within a factor of 3.7.
+    raw : float
+        A new evaluation scatters by so many times the noise that the minima let infer: successive evaluations are alike, and the
+        minima show only the part in which they are not.
+    """
+
+    sigma: Param | None = None
+    raw: float = 1.4
+
+    def __post_init__(self) -> None:
+        _check(self.on, self.sigma)
+        if not self.raw >= 1:
+            raise SpecError(f"a raw evaluation scatters at least as much as a minimum: raw is at least 1, got {self.raw}")
+
+    @property
+    def on(self) -> Scale:
+        """The noise adds to the logarithm."""
+        return "log"
+
+    @property
+    def prior(self) -> Param:
+        """Prior of the scale."""
+        return self.sigma or CURVE_SIGMA
+
+    def tails(self) -> Any:
+        """A normal has no tails to estimate."""
+        return None
+
+    def draw(self, rng: np.random.Generator, sigma: Any, nu: Any) -> Any:
+        """Errors of new evaluations on the logarithm."""
+        return self.raw * sigma * rng.standard_normal(np.shape(sigma))
+
+
 def _sample_tails() -> Any:
     return numpyro.sample("nu", dist.LogNormal(_TAILS.loc, _TAILS.scale))
 
 
-Noise = StudentT | Gaussian
+Noise = StudentT | Gaussian | BestSoFar
 
 
-def observe(noise: Noise, response: str, loc: Any, sigma: Any, tails: Any, y: Any) -> None:
+def observe(noise: StudentT | Gaussian, response: str, loc: Any, sigma: Any, tails: Any, y: Any) -> None:
     """Sample the site of the response, as given: on the log scale its likelihood has the Jacobian of the logarithm."""
     errors = noise.errors(loc, sigma, tails)
     if noise.on == "log":

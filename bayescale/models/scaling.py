@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
@@ -15,7 +16,10 @@ from bayescale.core.frozen import FrozenMap
 from bayescale.laws.base import Law, get_law
 from bayescale.laws.param import Link, Param
 from bayescale.models.design import Design, Prior, Slot
-from bayescale.models.noise import Gaussian, Noise, StudentT, observe, to_noise_scale
+from bayescale.models.discrepancy import SlopeDrift, mean_slope
+from bayescale.models.kalman import Drift
+from bayescale.models.marginal import log_marginal
+from bayescale.models.noise import BestSoFar, Gaussian, Noise, StudentT, observe, to_noise_scale
 from bayescale.models.pooling import CompletePooling, PartialPooling, Pooling
 
 Priors = Literal["weak", "literature"] | FrozenMap[str, Param]
@@ -25,7 +29,8 @@ Priors = Literal["weak", "literature"] | FrozenMap[str, Param]
 class ScalingModel:
     """What is believed about a table of runs before it is seen; a value, without data.
 
-    ``log y = log f(x; theta_group) + e``: ``f`` the law, ``theta`` its parameters, each over its own groups, ``e`` the noise.
+    ``log y = log f(x; theta_group) + delta(x) + e``: ``f`` the law, ``theta`` its parameters, each over its own groups, ``delta``
+    what the law does not say, ``e`` the noise.
 
     Parameters
     ----------
@@ -36,8 +41,10 @@ class ScalingModel:
         variable ``x`` the one known covariate that varies.
     pooling : Pooling or mapping of parameter to Pooling, optional
         How parameters vary over groups; one Pooling for all of them, or one each. Parameters not named are complete.
-    noise : StudentT or Gaussian
+    noise : StudentT, Gaussian or BestSoFar
         How runs scatter about the law.
+    discrepancy : SlopeDrift, optional
+        How the truth may leave the law; by default it may not.
     priors : {"weak", "literature"} or mapping of parameter to Param
         The law's own priors; for exponents the population over published fits; or your own for some parameters.
 
@@ -57,6 +64,7 @@ class ScalingModel:
     axes: FrozenMap[str, str]
     pooling: FrozenMap[str, Pooling]
     noise: Noise
+    discrepancy: SlopeDrift | None
     priors: Priors
     reasons: tuple[str, ...] = field(compare=False)
 
@@ -67,6 +75,7 @@ class ScalingModel:
         axes: Mapping[str, str] | None = None,
         pooling: Pooling | Mapping[str, Pooling] | None = None,
         noise: Noise | None = None,
+        discrepancy: SlopeDrift | None = None,
         priors: str | Mapping[str, Param] = "weak",
         reasons: tuple[str, ...] = (),
     ) -> None:
@@ -85,8 +94,10 @@ class ScalingModel:
             faults += _link_faults(law, priors)
         elif priors not in ("weak", "literature"):
             faults.append(f"priors: {unknown('word', str(priors), ('weak', 'literature'))}")
-        if noise is not None and not isinstance(noise, StudentT | Gaussian):
-            faults.append(f"noise is a StudentT or a Gaussian, got {type(noise).__name__}")
+        if noise is not None and not isinstance(noise, StudentT | Gaussian | BestSoFar):
+            faults.append(f"noise is a StudentT, a Gaussian or a BestSoFar, got {type(noise).__name__}")
+        if discrepancy is not None and not isinstance(discrepancy, SlopeDrift):
+            faults.append(f"discrepancy is a SlopeDrift, got {type(discrepancy).__name__}")
         if faults:
             raise SpecError(f"the model of law {law.name!r} does not make sense:\n" + "\n".join(f"  - {f}" for f in faults))
         set_ = object.__setattr__
@@ -94,6 +105,7 @@ class ScalingModel:
         set_(self, "axes", FrozenMap(axes))
         set_(self, "pooling", FrozenMap({p: v for p, v in by_name.items() if v.by}))
         set_(self, "noise", noise or StudentT())
+        set_(self, "discrepancy", discrepancy)
         set_(self, "priors", FrozenMap(priors) if isinstance(priors, Mapping) else priors)
         set_(self, "reasons", reasons)
 
@@ -119,7 +131,13 @@ class ScalingModel:
             else:
                 sites[f"{name}_latent"] = name
         nu = {"nu": "nu"} if isinstance(self.noise, StudentT) and self.noise.df is None else {}
-        return sites | {"sigma": "sigma"} | nu
+        drift = {site: site for site in self.discrepancy.priors} if self.discrepancy else {}
+        return sites | {"sigma": "sigma"} | nu | drift
+
+    @property
+    def along_path(self) -> bool:
+        """Whether the runs of a curve depend on one another, so that their order counts."""
+        return self.discrepancy is not None or isinstance(self.noise, BestSoFar)
 
     def pooling_of(self, name: str) -> Pooling:
         """Pooling of one parameter."""
@@ -145,8 +163,27 @@ class ScalingModel:
         sigma = numpyro.sample("sigma", dist.LogNormal(prior.loc, prior.scale))
         tails = self.noise.tails()
         loc = to_noise_scale(self.noise, mean)
+        if self.along_path:
+            self._observe_path(design, response, loc, sigma, tails)
+            return
         with numpyro.plate("run", design.y.shape[0]), numpyro.handlers.mask(mask=design.mask):
             observe(self.noise, response, loc, jnp.sqrt(sigma**2 + design.se**2), tails, design.y)
+
+    def _observe_path(self, design: Design, response: str, loc: Any, sigma: Any, tails: Any) -> None:
+        """The joint likelihood of the runs of each curve, the drift integrated out."""
+        path, drift = design.path, None
+        sd = jnp.sqrt(sigma**2 + design.se**2)
+        if isinstance(self.noise, StudentT):
+            # Student's t as a normal whose precision has a gamma distribution: given that, the rest is normal.
+            with numpyro.plate("run", sd.shape[0]):
+                sd /= jnp.sqrt(numpyro.sample("precision_latent", dist.Gamma(tails / 2, tails / 2)))
+        if self.discrepancy is not None:
+            rate, size = self.discrepancy.sample(design.priors)
+            slope = mean_slope(loc[path.ends[:, 0]] - loc[path.ends[:, 1]], path.span)
+            drift = Drift(rate, size * slope)
+        y = to_noise_scale(self.noise, design.y)
+        minimum = isinstance(self.noise, BestSoFar)
+        numpyro.factor(f"{response}_joint", log_marginal(path, y, loc, sd, drift, minimum=minimum))
 
     def _order(self) -> list[str]:
         """Every parameter after those that :meth:`_estimate` takes: floors, exponents, then amplitudes."""
@@ -184,6 +221,8 @@ class ScalingModel:
         params = self.law.params
         param = params[name]
         additive = self.noise.on == "log" and param.link == "log"
+        if param.slope_along:
+            return self._slope(name, design, by_row)
         if param.decays:
             moved = self._decay(name, design, by_row)
             if param.above is None or not additive:
@@ -195,6 +234,21 @@ class ScalingModel:
             return None
         floor = sum(by_row[p] for p in decaying[0].above or () if not params[p].decays)
         return jnp.log(design.y) - jnp.log(_positive_part(design.y - floor, design.y))
+
+    def _slope(self, name: str, design: Design, by_row: dict[str, Any]) -> Any:
+        """Minus the logarithm of the law's local slope at the reference run, for a parameter of 1: a shift that leaves the
+        slope itself to be sampled.
+        """
+        values = by_row | {name: jnp.ones_like(design.y)}
+        at = {c: jnp.zeros_like(design.y) for c in self.law.covariates}
+
+        def log_law(u: Any) -> Any:
+            ratios = at | {self.law.params[name].slope_along: u}
+            return jnp.log(self.law(*(jnp.exp(ratios[c]) for c in self.law.covariates), **values))
+
+        along = at[self.law.params[name].slope_along]
+        _, slope = jax.jvp(log_law, (along,), (jnp.ones_like(along),))
+        return -jnp.log(jnp.maximum(-slope, 1e-12))
 
     def _decay(self, name: str, design: Design, by_row: dict[str, Any]) -> Any:
         """Logarithm of the factor by which an amplitude has decayed at each row."""

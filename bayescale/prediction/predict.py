@@ -12,6 +12,7 @@ from bayescale.core.errors import SpecError, unknown
 from bayescale.core.names import CHAIN, DRAW, POINT
 from bayescale.infer.fit import Fit
 from bayescale.models.noise import from_noise_scale, to_noise_scale
+from bayescale.prediction.discrepancy import discrepancy_draws
 from bayescale.prediction.parameters import Array, Unseen, generator, parameter_draws
 from bayescale.prediction.points import At, Fitted, columns_of, coordinates_of, read_points, unpack
 from bayescale.prediction.values import law_values
@@ -73,6 +74,7 @@ def predict(
     parameters = parameter_draws(fitted, table, generator(seed, 0), unseen)
     values = mean_at(fitted, table, parameters)
     if kind == "response":
+        values = values * np.exp(discrepancy_draws(fitted, table, generator(seed, 2)))
         values = new_runs(fitted, values, known_errors(fitted, table), generator(seed, 1))
     name = fitted.response
     unit = {"units": fitted.data.units[name]} if name in fitted.data.units else {}

@@ -1,0 +1,207 @@
+"""Draws of what a law does not say, at the runs' scales and beyond them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import log_ndtr
+
+from bayescale.core.names import CHAIN, DRAW
+from bayescale.infer.fit import Fit
+from bayescale.models import kalman, running_minimum
+from bayescale.models.binding import axis_of_path
+from bayescale.models.discrepancy import LEAST_SPAN
+from bayescale.models.kalman import Drift, State
+from bayescale.models.noise import BestSoFar, to_noise_scale
+from bayescale.prediction.parameters import generator, parameter_draws
+from bayescale.prediction.values import law_values
+
+Array = NDArray[np.float64]
+
+
+def discrepancy_draws(fit: Fit, table: pd.DataFrame, rng: np.random.Generator) -> Array:
+    """Draws of the discrepancy ``delta`` at the rows of a table, shape (chain, draw, point), on the scale of the noise.
+
+    The points of a curve share a path: at the runs' scales it is what they leave open, beyond the largest it goes on from there.
+    A curve that was not fitted has a path of its own about the reference run.
+    """
+    shape = (fit.posterior.sizes[CHAIN], fit.posterior.sizes[DRAW], len(table))
+    out = np.zeros(shape)
+    if fit.model.discrepancy is None:
+        return out
+    curves = _Curves(fit)
+    axis = axis_of_path(fit.model, fit.binding.axes, fit.data)
+    u = np.log(table[axis].to_numpy(float))
+    keys = _keys(table, fit.model.group_columns)
+    for key in dict.fromkeys(keys):
+        here = np.array([k == key for k in keys])
+        out[..., here] = curves.draw(key, u[here], rng)
+    return out
+
+
+def _keys(table: pd.DataFrame, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
+    parts = [table[c].astype(str) if c in table else pd.Series("", index=table.index) for c in columns]
+    return list(zip(*parts, strict=True)) if parts else [()] * len(table)
+
+
+class _Curves:
+    """The fitted curves, with the law of every draw at their runs."""
+
+    def __init__(self, fit: Fit) -> None:
+        self.fit, runs, binding = fit, fit.data.table, fit.binding
+        posterior = fit.posterior
+        self.rate, self.size, self.sigma = (
+            posterior[name].transpose(CHAIN, DRAW).to_numpy() for name in ("drift_rate", "drift_size", "sigma")
+        )
+        ratios = {c: runs[column].to_numpy(float) / binding.reference[c] for c, column in binding.axes.items()}
+        drawn = parameter_draws(fit, runs, generator(0, 0))
+        self.law: Array = np.asarray(to_noise_scale(fit.model.noise, law_values(fit.model.law, ratios, drawn)))
+        self.y: Array = np.asarray(to_noise_scale(fit.model.noise, runs[fit.response].to_numpy(float)))
+        axis = axis_of_path(fit.model, binding.axes, fit.data)
+        self.u = np.log(runs[axis].to_numpy(float))
+        keys, path = _keys(runs, fit.model.group_columns), binding.design.path
+        self.order, self.codes, self.path = path.order[path.seen], path.curve[path.seen], path
+        self.known = {keys[self.order[np.argmax(self.codes == c)]]: c for c in range(len(path.span))}
+
+    def draw(self, key: tuple[str, ...], u: Array, rng: np.random.Generator) -> Array:
+        """Draws of a curve's path at log scales ``u``, shape (chain, draw, point)."""
+        if key not in self.known:
+            return self._unseen(u, rng)
+        code = self.known[key]
+        places = np.flatnonzero(self.codes == code)
+        rows = self.order[places]
+        span = max(float(self.path.span[code]), LEAST_SPAN)
+        fall = np.abs(self.law[..., rows[0]] - self.law[..., rows[-1]])
+        drift = Drift(self.rate, self.size * fall / span)
+        filtered = self._filter(drift, places, rows)
+        top, out = self.u[rows[-1]], np.empty((*self.rate.shape, len(u)))
+        end = _draw(filtered[-1], rng)
+        _ahead(drift, end, top, u, out, rng)
+        _back(drift, filtered, end, self.u[rows], u, out, rng)
+        return out
+
+    def _filter(self, drift: Drift, places: Array, rows: Array) -> list[State]:
+        """States after each run, the last one with the drift nought at the end."""
+        noise, path, out = self.fit.model.noise, self.path, []
+        minimum = isinstance(noise, BestSoFar)
+        se = self.fit.binding.design.se
+        state = kalman.begin(drift)
+        with np.errstate(all="ignore"):
+            for i, (place, row) in enumerate(zip(places, rows, strict=True)):
+                if i:
+                    state = kalman.move(np, state, drift, path.step[place])
+                tau = np.sqrt(self.sigma**2 + se[row] ** 2)
+                residual = self.y[row] - self.law[..., row]
+                if minimum:
+                    fall = self.law[..., rows[i - 1]] - self.law[..., row] if i else 0.0
+                    count = running_minimum.effective(np, path.gap[place], fall, tau) if i else np.ones_like(tau)
+                    evidence = (residual, tau, count, path.tie[place])
+                    state, _ = running_minimum.update(np, log_ndtr, _settle, state, evidence)
+                else:
+                    state, _ = kalman.update(state, residual, tau**2)
+                out.append(state)
+        out[-1], _ = kalman.update(out[-1], 0.0, 0.0)
+        return out
+
+    def _unseen(self, u: Array, rng: np.random.Generator) -> Array:
+        """A curve that nothing is known of but the law: its drift is nought at the reference run."""
+        slope = np.abs(self.law[..., self.path.ends[:, 1]] - self.law[..., self.path.ends[:, 0]]).mean(axis=-1)
+        slope = slope / max(float(np.mean(self.path.span)), LEAST_SPAN)
+        drift = Drift(self.rate, self.size * slope)
+        axis = axis_of_path(self.fit.model, self.fit.binding.axes, self.fit.data)
+        (covariate,) = [c for c, column in self.fit.binding.axes.items() if column == axis] or [None]
+        top = np.log(self.fit.binding.reference[covariate]) if covariate else float(self.u.max())
+        start = kalman.begin(drift)
+        state = _draw(State(0 * start.level, start.slope, 0 * start.vll, 0 * start.vlw, start.vww), rng)
+        out = np.empty((*self.rate.shape, len(u)))
+        # The process looks the same in both directions: below the reference it is its own mirror image.
+        _ahead(drift, state, top, u, out, rng)
+        below = np.empty_like(out)
+        _ahead(drift, (state[0], -state[1]), -top, -u, below, rng)
+        out[..., u < top] = below[..., u < top]
+        return out
+
+
+def _settle(step: Callable[[Any], Any], start: Any) -> Any:
+    for _ in range(running_minimum.STEPS + 1):
+        start = step(start)
+    return start
+
+
+def _draw(state: State, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Draw ``(delta, w)`` of a state."""
+    level_sd = np.sqrt(np.maximum(state.vll, 0.0))
+    a, b = rng.standard_normal((2, *np.shape(state.level)))
+    with np.errstate(all="ignore"):
+        share = np.where(state.vll > 0, state.vlw / level_sd, 0.0)
+    left = np.sqrt(np.maximum(state.vww - share**2, 0.0))
+    return state.level + level_sd * a, state.slope + share * a + left * b
+
+
+def _ahead(drift: Drift, state: tuple[Array, Array], top: float, u: Array, out: Array, rng: np.random.Generator) -> None:
+    """Go on from the end of the runs through the points beyond it."""
+    at = top
+    for i in np.argsort(u, kind="stable"):
+        if u[i] < top:
+            continue
+        f, r, qll, qlw, qww = kalman.transition(np, drift, u[i] - at)
+        level, slope = state
+        state = _draw(State(level + f * slope, r * slope, qll, qlw, qww), rng)
+        out[..., i], at = state[0], u[i]
+
+
+def _back(
+    drift: Drift,
+    filtered: list[State],
+    end: tuple[Array, Array],
+    at: Array,
+    u: Array,
+    out: Array,
+    rng: np.random.Generator,
+) -> None:
+    """Go back from the end of the runs through the points between and before them."""
+    inside = [i for i in np.argsort(u, kind="stable") if u[i] < at[-1]]
+    if not inside:
+        return
+    # Points in between are steps of the filter at which nothing is seen.
+    scales, states, which = list(at), list(filtered), [-1] * len(at)
+    for i in inside:
+        place = int(np.searchsorted(scales, u[i], side="right"))
+        if place:
+            before = kalman.move(np, states[place - 1], drift, u[i] - scales[place - 1])
+        else:
+            before = kalman.begin(drift)
+        scales.insert(place, u[i])
+        states.insert(place, before)
+        which.insert(place, i)
+    level, slope = end
+    for place in range(len(scales) - 2, min(j for j, i in enumerate(which) if i >= 0) - 1, -1):
+        step = scales[place + 1] - scales[place]
+        if step > 0:
+            level, slope = _draw(_given_next(states[place], drift, step, level, slope), rng)
+        if which[place] >= 0:
+            out[..., which[place]] = level
+
+
+def _given_next(state: State, drift: Drift, step: float, level: Array, slope: Array) -> State:
+    """A filtered state, given the state that followed it."""
+    f, r, *_ = kalman.transition(np, drift, step)
+    ahead = kalman.move(np, state, drift, step)
+    # gain = P A' (A P A' + Q)^-1, with A = [[1, f], [0, r]]
+    pll, plw, pwl, pww = state.vll + f * state.vlw, r * state.vlw, state.vlw + f * state.vww, r * state.vww
+    det = ahead.vll * ahead.vww - ahead.vlw**2
+    det = np.where(det > 0, det, np.inf)
+    gll, glw = (pll * ahead.vww - plw * ahead.vlw) / det, (plw * ahead.vll - pll * ahead.vlw) / det
+    gwl, gww = (pwl * ahead.vww - pww * ahead.vlw) / det, (pww * ahead.vll - pwl * ahead.vlw) / det
+    dl, dw = level - ahead.level, slope - ahead.slope
+    return State(
+        state.level + gll * dl + glw * dw,
+        state.slope + gwl * dl + gww * dw,
+        state.vll - (gll * pll + glw * plw),
+        state.vlw - (gll * pwl + glw * pww),
+        state.vww - (gwl * pwl + gww * pww),
+    )
