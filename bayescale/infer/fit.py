@@ -168,17 +168,27 @@ def fit(
         made = programs(model, sampler, design, runs.response)
 
         def agreement(results: dict[str, Any]) -> Agreement:
-            found = draws_dataset(results["parameters"], dims, coords)
-            return diagnose(found, np.zeros((found.sizes["chain"], found.sizes["draw"]), dtype=bool)).agreement
+            return agreement_of(results, dims, coords)
 
-        drawn = sample(made, design, sampler, seed, lambda flat: _finish(made, flat, design), agreement, report)
-        prior = _finish(made, drawn.prior.reshape(sampler.chains, CHUNK, -1), design)
+        drawn = sample(made, design, sampler, seed, lambda flat: finish(made, flat, design), agreement, report)
+        prior = finish(made, drawn.prior.reshape(sampler.chains, CHUNK, -1), design)
+    fitted = assemble(binding, runs, drawn, prior, seed, sampler)
+    if strict and fitted.convergence.faults:
+        raise ConvergenceError(refusal(fitted), fitted)
+    return fitted
+
+
+def agreement_of(results: dict[str, Any], dims: dict[str, tuple[str, ...]], coords: dict[str, Any]) -> Agreement:
+    """How far reported draws are from meeting the convergence rule, divergences apart."""
+    found = draws_dataset(results["parameters"], dims, coords)
+    return diagnose(found, np.zeros((found.sizes["chain"], found.sizes["draw"]), dtype=bool)).agreement
+
+
+def assemble(binding: Binding, runs: Runs, drawn: Draws, prior: dict[str, Any], seed: int, sampler: Sampler) -> Fit:
+    """A fit of what was drawn."""
     tree = _tree(binding, runs, drawn, prior, np.random.default_rng([seed, 1]))
     tree.attrs |= {"seed": seed, "sampler": repr(sampler), "digest": runs.digest, "interrupted": int(drawn.interrupted)}
-    fitted = Fit(model, runs, tree)
-    if strict and fitted.convergence.faults:
-        raise ConvergenceError(_refusal(fitted), fitted)
-    return fitted
+    return Fit(binding.model, runs, tree)
 
 
 def _check_call(model: object, seed: object, sampler: object) -> None:
@@ -212,7 +222,7 @@ def read_runs(
     )
 
 
-def _finish(made: Programs, flat: np.ndarray, design: Design) -> dict[str, Any]:
+def finish(made: Programs, flat: np.ndarray, design: Design) -> dict[str, Any]:
     """What is reported of draws (chain, draw, dim), chunk by chunk so that one program serves any number of them."""
     chains, draws, dim = flat.shape
     parts = []
@@ -261,7 +271,7 @@ def _tree(
     return xr.DataTree.from_dict(groups)
 
 
-def _refusal(fitted: Fit) -> str:
+def refusal(fitted: Fit) -> str:
     faults = "\n".join(f"  - {fault}" for fault in fitted.convergence.faults)
     few = len(fitted.data.table) < len(fitted.convergence.table)
     advice = ["draw more (sampler=Nuts(draws=2000), or target_accept=0.95 against divergences)"]

@@ -46,6 +46,8 @@ class Programs:
     advance : callable (states, begin, stretch, keys, z, design, whitening) -> (states, draws)
         Move every chain by one chunk of draws: from its state, the step size multiplied by ``stretch``, or, where a window
         begins, from the whitened point ``z`` with the step size to be adapted anew.
+    blank_many, advance_many : callable
+        The same for many tables at once: one lane a chain, each with its own design, whitening and ``stretch``.
     finish : callable (flat draws, design) -> results
         What is reported of each draw: parameters, pointwise log likelihood, log prior, mean of each run.
     """
@@ -55,6 +57,8 @@ class Programs:
     energy_and_slope: Callable[..., Any]
     blank: Callable[..., Any]
     advance: Callable[..., Any]
+    blank_many: Callable[..., Any]
+    advance_many: Callable[..., Any]
     finish: Callable[..., Any]
 
 
@@ -97,11 +101,11 @@ def _make(
         kernel, first = started(key, z, design, white)
         leaves, structure = jax.tree.flatten(first)
         state = jax.tree.unflatten(structure, [jnp.where(begin, new, old) for new, old in zip(leaves, state, strict=True)])
-        state = _stepping(state, state.adapt_state.step_size * stretch)
+        adapted = state.adapt_state
+        state = state._replace(adapt_state=adapted._replace(step_size=adapted.step_size * stretch))
 
         def one(state: Any, _: None) -> Any:
-            state = _stepping(state, jnp.maximum(state.adapt_state.step_size, sampler.least_step))
-            state = kernel.sample(state, (), {})
+            state = kernel.sample(sampler.bounded(state), (), {})
             info = {
                 "energy": state.energy,
                 "n_steps": state.num_steps,
@@ -125,12 +129,12 @@ def _make(
         energy_and_slope=exported(jax.value_and_grad(energy), _RUN_ONCE, known and f"energy {known}"),
         blank=exported(jax.vmap(blank, (0, 0, None, None)), _RUN_ONCE, known and f"blank {known}"),
         advance=exported(jax.vmap(advance, (0, None, None, 0, 0, None, None)), _RUN_OFTEN, known and f"advance {known}"),
+        blank_many=exported(jax.vmap(blank), _RUN_ONCE, known and f"blank many {known}"),
+        advance_many=exported(
+            jax.vmap(advance, (0, None, 0, 0, 0, 0, 0)), _RUN_OFTEN, known and f"advance many {known}"
+        ),
         finish=exported(jax.vmap(report, (0, None)), _RUN_ONCE, known and f"finish {known}"),
     )
-
-
-def _stepping(state: Any, step_size: Any) -> Any:
-    return state._replace(adapt_state=state.adapt_state._replace(step_size=step_size))
 
 
 def _report(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 from numpyro.infer import HMC, NUTS
 
 from bayescale.core.errors import SpecError
@@ -54,10 +55,9 @@ class Nuts:
     def __post_init__(self) -> None:
         _check(self.chains, self.draws, self.target_accept)
 
-    @property
-    def least_step(self) -> float:
-        """No bound: the depth of the tree bounds a trajectory."""
-        return 0.0
+    def bounded(self, state: Any) -> Any:
+        """The state as it is: the depth of the tree bounds a trajectory."""
+        return state
 
     @property
     def compiled(self) -> tuple[object, ...]:
@@ -88,8 +88,8 @@ class Hmc:
         Length of a trajectory in whitened coordinates, where the posterior has about unit scale: at 1.5, some three leapfrog
         steps. A fixed number of steps would be unrolled by the compiler, which takes half as long again.
     max_steps : int
-        At most so many leapfrog steps a draw, whatever the step size: a chain in a narrow place does not keep the others
-        waiting, it is refused by the diagnostics.
+        At most so many leapfrog steps a draw: where the step is short, so is the trajectory, and a chain in a narrow place does
+        not keep the others waiting.
     """
 
     chains: int = 4
@@ -104,10 +104,10 @@ class Hmc:
         if not (self.trajectory > 0 and self.max_steps > 0):
             raise SpecError(f"sampler: trajectory and max_steps must be positive, got {self.trajectory}, {self.max_steps}")
 
-    @property
-    def least_step(self) -> float:
-        """Step size at which a trajectory takes ``max_steps``."""
-        return self.trajectory / self.max_steps
+    def bounded(self, state: Any) -> Any:
+        """A state whose next trajectory takes ``max_steps`` at most."""
+        longest = self.max_steps * state.adapt_state.step_size
+        return state._replace(trajectory_length=jnp.minimum(self.trajectory, longest))
 
     @property
     def compiled(self) -> tuple[object, ...]:

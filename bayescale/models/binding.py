@@ -68,8 +68,13 @@ class Binding:
         return in_units(self.params[name], self.response_scale)
 
 
-def bind(model: ScalingModel, runs: Runs) -> Binding:
+def bind(model: ScalingModel, runs: Runs, *, rows: int | None = None) -> Binding:
     """Prepare a table for a model.
+
+    Parameters
+    ----------
+    rows : int, optional
+        Number of rows to pad to; by default the least power of two, from 16 on.
 
     Raises
     ------
@@ -96,7 +101,7 @@ def bind(model: ScalingModel, runs: Runs) -> Binding:
         )
     scale = float(np.median(np.abs(y))) or 1.0
     params = _priors(model, runs)
-    rows = bucket(len(y))
+    rows = rows or bucket(len(y))
     slots = {p: _slot(model, p, levels, runs, rows) for p in model.law.params}
     more = {"sigma": model.noise.prior, **(model.discrepancy.priors if model.discrepancy else {})}
     located = {p: in_units(v, scale) for p, v in {**params, **more}.items()}

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import log_ndtr
+from jax.scipy.special import erfc
 
 from bayescale.models import running_minimum
 from bayescale.models.kalman import Drift, State, begin, log_normal_density, move, update
@@ -35,7 +35,7 @@ def log_marginal(path: Path, y: Any, law: Any, sd: Any, drift: Drift | None, *, 
         counts = jnp.where(path.first, 1.0, running_minimum.effective(jnp, path.gap, fall, sd))
     if drift is None:
         z = (y - law) / sd
-        terms = running_minimum.log_likelihood(jnp, log_ndtr, z, sd, counts, path.tie)
+        terms = running_minimum.log_likelihood(jnp, erfc, z, sd, counts, path.tie)
         return jnp.sum(jnp.where(path.seen, terms, 0.0))
 
     def one(state: State, row: Any) -> tuple[State, Any]:
@@ -70,4 +70,4 @@ def _minimum(state: State, r: Any, s: Any, count: Any, tie: Any) -> tuple[State,
         start = jax.lax.stop_gradient(start)
         return step(jax.lax.stop_gradient(jax.lax.fori_loop(0, running_minimum.STEPS, lambda _, at: step(at), start)))
 
-    return running_minimum.update(jnp, log_ndtr, settle, state, (r, s, count, tie))
+    return running_minimum.update(jnp, erfc, settle, state, (r, s, count, tie))

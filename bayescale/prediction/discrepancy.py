@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import log_ndtr
+from scipy.special import erfc
 
 from bayescale.core.names import CHAIN, DRAW
 from bayescale.infer.fit import Fit
@@ -100,7 +100,7 @@ class _Curves:
                     fall = self.law[..., rows[i - 1]] - self.law[..., row] if i else 0.0
                     count = running_minimum.effective(np, path.gap[place], fall, tau) if i else np.ones_like(tau)
                     evidence = (residual, tau, count, path.tie[place])
-                    state, _ = running_minimum.update(np, log_ndtr, _settle, state, evidence)
+                    state, _ = running_minimum.update(np, erfc, _settle, state, evidence)
                 else:
                     state, _ = kalman.update(state, residual, tau**2)
                 out.append(state)

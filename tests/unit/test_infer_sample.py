@@ -29,7 +29,7 @@ class Chains:
         names = names or ("a", "b", "c")
         sites = tuple(Site(name, (), i, constraints.real) for i, name in enumerate(names))
         self.diverging = diverging
-        self.programs = Programs(sites, self.prior, self.energy, self.blank, self.advance, finish=None)
+        self.programs = Programs(sites, self.prior, self.energy, self.blank, self.advance, None, None, finish=None)
 
     def prior(self, keys, design):
         return np.random.default_rng(keys.ravel()).normal(0.0, 3.0, (len(keys), 3))

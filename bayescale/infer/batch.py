@@ -1,0 +1,312 @@
+"""``fit_many``: many independent tables in a few compiled batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+import pandas as pd
+
+from bayescale.core.errors import ConvergenceError, DataError, SpecError
+from bayescale.core.numerics import double_precision, to_numpy
+from bayescale.data.runs import Runs
+from bayescale.infer.cache import compilation_cache_of_ours
+from bayescale.infer.convergence import MAX_DIVERGENT, Agreement
+from bayescale.infer.density import dimension
+from bayescale.infer.fit import Fit, agreement_of, assemble, finish, read_runs
+from bayescale.infer.mode import find_mode, scales_to_hold, unwhiten, whiten, whiten_again
+from bayescale.infer.programs import Programs, Whitening, programs
+from bayescale.infer.progress import progress_bar
+from bayescale.infer.sample import Draws
+from bayescale.infer.samplers import CHUNK, WINDOW, Hmc, Sampler
+from bayescale.infer.tree import coordinates, parameter_dims
+from bayescale.models.binding import Binding, bind
+from bayescale.models.scaling import ScalingModel
+
+Key = TypeVar("Key", bound=Hashable)
+
+#: Tables that one call of a program advances: enough to fill the processor, few enough that stragglers do not idle the rest.
+TABLES = 16
+
+#: A table is padded to the longest of its batch, as long as that has no more than so many times its rows.
+LONGEST = 2.5
+
+#: Calls that run side by side.
+THREADS = 2
+
+#: Windows of warm-up before the draws of the first pass, and before those of a later one, which starts from what was learnt.
+WINDOWS, WINDOWS_AGAIN = 3, 2
+
+#: Later passes, each with twice the draws of the one before.
+PASSES = 3
+
+BATCH_SAMPLER = Hmc(draws=1000, max_steps=12)
+
+
+@dataclass
+class _Table:
+    """One table on its way: what it is, where its chains are, what they have drawn."""
+
+    key: Any
+    runs: Runs
+    binding: Binding
+    rng: np.random.Generator
+    seed: int
+    made: Programs | None = None
+    design: Any = None
+    prior: np.ndarray | None = None
+    white: Whitening | None = None
+    z: np.ndarray | None = None
+    kept: list[tuple[np.ndarray, dict[str, np.ndarray]]] = field(default_factory=list)
+    states: tuple[np.ndarray, ...] | None = None
+    results: dict[str, Any] | None = None
+    agreed: bool = False
+
+    def draws(self) -> Draws:
+        """What is kept."""
+        assert self.prior is not None
+        flat = np.concatenate([flat for flat, _ in self.kept], axis=1)
+        info = {name: np.concatenate([i[name] for _, i in self.kept], axis=1) for name in self.kept[0][1]}
+        return Draws(flat, info, self.prior, self.results or {})
+
+
+def fit_many(
+    model: ScalingModel | Mapping[Key, ScalingModel],
+    data: Mapping[Key, pd.DataFrame | Runs],
+    *,
+    columns: Mapping[str, str] | None = None,
+    response: str = "loss",
+    seed: int = 0,
+    sampler: Hmc | None = None,
+    progress: bool = True,
+    strict: bool = True,
+) -> dict[Key, Fit]:
+    """Fit many tables, each on its own, in a few compiled batches.
+
+    Tables of like model and length share one program, in which the chains of several of them advance together; those that miss
+    the convergence rule begin again from what was learnt, with more draws.
+
+    Parameters
+    ----------
+    model : ScalingModel, or mapping of key to ScalingModel
+        One for all, or one each.
+    data : mapping of key to DataFrame or Runs
+    columns, response, progress
+        As for :func:`fit`.
+    seed : int
+        The same seed gives the same draws, whatever other tables there are.
+    sampler : Hmc, optional
+        By default trajectories of at most twelve steps, 4 chains of 1000 draws.
+    strict : bool
+        Raise when a table misses the convergence rule: once, after all.
+
+    Returns
+    -------
+    dict of key to Fit
+        In the order of ``data``.
+
+    Raises
+    ------
+    DataError
+        Naming every table that cannot be used, and why.
+    ConvergenceError
+        When ``strict`` and the rule is missed; its ``fit`` holds all of the fits.
+    """
+    sampler = sampler or BATCH_SAMPLER
+    _check(model, data, sampler)
+    tables = _read(model, data, columns, response, seed)
+    chunks = (WINDOWS * (WINDOW // CHUNK) + -(-sampler.draws // CHUNK)) * -(-len(tables) // TABLES)
+    with double_precision(), compilation_cache_of_ours(), progress_bar(progress, "chunk") as report:
+        for i, table in enumerate(tables):
+            report(0, chunks, f"finding the modes: {i + 1} of {len(tables)}")
+            _start(table, sampler)
+        _run(tables, sampler, report, chunks)
+        fits = {t.key: _assembled(t, sampler) for t in tables}
+    faults = {key: fit for key, fit in fits.items() if fit.convergence.faults}
+    if strict and faults:
+        told = "\n".join(f"  - {key}: {fit.convergence.faults[0]}" for key, fit in list(faults.items())[:10])
+        more = f"\n  and {len(faults) - 10} more" if len(faults) > 10 else ""
+        advice = "Fit those alone with `fit` and Nuts(); strict=False returns all draws, which are also in the error's `fit`."
+        raise ConvergenceError(f"the chains of {len(faults)} of {len(fits)} tables do not agree:\n{told}{more}\n{advice}", fits)
+    return fits
+
+
+def _check(model: object, data: Mapping[Any, Any], sampler: object) -> None:
+    if not isinstance(data, Mapping) or not data:
+        raise DataError("`data` is a mapping of keys to tables, with one table at least")
+    if not isinstance(sampler, Hmc):
+        raise SpecError(f"a batch is sampled with Hmc(...), whose trajectories are of one length; got {sampler!r}")
+    models = model if isinstance(model, Mapping) else dict.fromkeys(data, model)
+    missing = [repr(key) for key in data if key not in models]
+    if missing:
+        raise SpecError(f"`model` has none for {', '.join(missing[:5])}")
+    wrong = [f"{key!r} ({type(models[key]).__name__})" for key in data if not isinstance(models[key], ScalingModel)]
+    if wrong:
+        raise SpecError(f"expected a ScalingModel for each table, got another thing for {', '.join(wrong[:5])}")
+
+
+def _read(
+    model: ScalingModel | Mapping[Any, ScalingModel],
+    data: Mapping[Any, pd.DataFrame | Runs],
+    columns: Mapping[str, str] | None,
+    response: str,
+    seed: int,
+) -> list[_Table]:
+    """Every table read and bound; what is wrong with any of them is told at once."""
+    models = model if isinstance(model, Mapping) else dict.fromkeys(data, model)
+    read, faults = {}, []
+    for key, table in data.items():
+        try:
+            runs = read_runs(models[key], table, columns=columns, response=response)
+            read[key] = models[key], runs, bind(models[key], runs)
+        except (DataError, SpecError) as error:
+            faults.append(f"{key}: {error}")
+    if faults:
+        raise DataError(f"{len(faults)} of {len(data)} tables cannot be used:", faults)
+    out = []
+    for members in _batches(read):
+        rows = -(-max(len(read[key][1]) for key in members) // 8) * 8
+        for key in members:
+            found, runs, _ = read[key]
+            own = int(runs.digest[:12], 16)
+            out.append(_Table(key, runs, bind(found, runs, rows=rows), np.random.default_rng([seed, own]), seed))
+    order = {key: i for i, key in enumerate(data)}
+    return sorted(out, key=lambda t: order[t.key])
+
+
+def _batches(read: Mapping[Any, tuple[ScalingModel, Runs, Binding]]) -> Iterable[list[Any]]:
+    """Tables of one model and structure, of like length."""
+    kinds: dict[Any, list[Any]] = {}
+    for key, (model, _, binding) in read.items():
+        kinds.setdefault((model, _structure(binding)), []).append(key)
+    for members in kinds.values():
+        left = sorted(members, key=lambda key: -len(read[key][1]))
+        while left:
+            longest = len(read[left[0]][1])
+            batch = [key for key in left if len(read[key][1]) * LONGEST >= longest]
+            left = [key for key in left if key not in batch]
+            yield batch
+
+
+def _structure(binding: Binding) -> tuple[Any, ...]:
+    slots = ((name, slot.centered.shape, tuple(p.shape for p in slot.parents)) for name, slot in binding.design.slots.items())
+    path = binding.design.path
+    return (*slots, None if path is None else path.span.shape)
+
+
+def _start(table: _Table, sampler: Hmc) -> None:
+    """Mode and first whitening of a table."""
+    table.design = jax.tree.map(jax.numpy.asarray, table.binding.design)
+    made = table.made = programs(table.binding.model, sampler, table.design, table.runs.response)
+    table.prior = np.asarray(made.prior(_keys(table.rng, sampler.chains * CHUNK), table.design))
+    held = scales_to_hold(made.sites, len(table.runs))
+    mode, hessian = find_mode(lambda at: made.energy_and_slope(at, table.design), table.prior[:32], held)
+    table.white = whiten(mode, hessian)
+    table.z = table.rng.standard_normal((sampler.chains, dimension(made.sites)))
+
+
+def _run(tables: list[_Table], sampler: Hmc, report: Callable[[int, int, str], None], chunks: int) -> None:
+    """Passes over the tables, each over those that have not agreed yet."""
+    done, draws, windows = 0, -(-sampler.draws // CHUNK), WINDOWS
+    for turn in range(PASSES + 1):
+        waiting = [t for t in tables if not t.agreed]
+        calls = list(_calls(waiting))
+        total = done + len(calls) * (windows * (WINDOW // CHUNK) + draws)
+        doing = "sampling" if not turn else f"sampling on, {len(waiting)} of {len(tables)} tables"
+        for i in range(0, len(calls), THREADS):
+            side = calls[i : i + THREADS]
+
+            def tell(_: int, side: list[list[_Table]] = side) -> None:
+                nonlocal done
+                done += 1
+                report(min(done, total), max(total, chunks if not turn else 0), doing)
+
+            with ThreadPoolExecutor(THREADS) as pool:
+                jobs = [pool.submit(_pass, members, sampler, windows, draws, tell) for members in side]
+                for job in jobs:
+                    job.result()
+        if all(t.agreed for t in tables):
+            break
+        draws, windows = 2 * draws, WINDOWS_AGAIN
+    report(max(done, 1), max(done, 1), "done")
+
+
+def _calls(waiting: list[_Table]) -> Iterable[list[_Table]]:
+    """Tables that go through a program together."""
+    groups: dict[Any, list[_Table]] = {}
+    for table in waiting:
+        groups.setdefault((id(table.made), table.binding.design.y.shape), []).append(table)
+    for members in groups.values():
+        for i in range(0, len(members), TABLES):
+            yield members[i : i + TABLES]
+
+
+def _pass(members: list[_Table], sampler: Hmc, windows: int, draws: int, tell: Callable[[int], None]) -> None:
+    """Warm up and draw; the lanes of tables that are missing repeat the last one, so that one program serves any number."""
+    # Double precision is a setting of the thread.
+    with double_precision():
+        made = members[0].made
+        assert made is not None
+        lanes = [members[min(i, len(members) - 1)] for i in range(TABLES)]
+        chains = sampler.chains
+        designs = jax.tree.map(lambda *a: np.repeat(np.stack(a), chains, axis=0), *(t.binding.design for t in lanes))
+        states: Any = None
+        for window in range(windows):
+            keys = np.concatenate([_keys(t.rng, chains) for t in lanes])
+            z = np.concatenate([np.asarray(t.z) for t in lanes])
+            white = Whitening(
+                np.repeat([t.white.center for t in lanes], chains, axis=0),
+                np.repeat([t.white.root for t in lanes], chains, axis=0),
+            )
+            if states is None:
+                states = made.blank_many(keys, z, designs, white)
+            warm = []
+            for i in range(WINDOW // CHUNK):
+                states, (flat, _) = made.advance_many(states, i == 0, np.ones(len(keys)), keys, z, designs, white)
+                warm.append(np.asarray(flat))
+                tell(1)
+            if window + 1 < windows:
+                _learn(members, np.concatenate(warm[1:], axis=1), warm[-1][:, -1], chains)
+        kept = []
+        for _ in range(draws):
+            states, (flat, info) = made.advance_many(states, False, np.ones(len(keys)), keys, z, designs, white)
+            kept.append((np.asarray(flat), to_numpy(info)))
+            tell(1)
+        for i, table in enumerate(members):
+            mine = slice(i * chains, (i + 1) * chains)
+            table.kept = [(flat[mine], {name: values[mine] for name, values in info.items()}) for flat, info in kept]
+            _judge(table)
+            if not table.agreed:
+                _learn([table], table.draws().flat, table.draws().flat[:, -1], chains)
+
+
+def _learn(members: list[_Table], flat: np.ndarray, last: np.ndarray, chains: int) -> None:
+    """Whiten anew by what each table has drawn, and go on from where its chains are."""
+    for i, table in enumerate(members):
+        mine = slice(i * chains, (i + 1) * chains)
+        assert table.white is not None
+        table.white = whiten_again(flat[mine].reshape(-1, flat.shape[-1]), table.white)
+        table.z = unwhiten(last[mine], table.white)
+
+
+def _judge(table: _Table) -> None:
+    drawn = table.draws()
+    table.results = finish(table.made, drawn.flat, table.design)  # type: ignore[arg-type]
+    dims, coords = parameter_dims(table.binding), coordinates(table.binding, table.runs)
+    diverged = drawn.info["diverging"].mean() > MAX_DIVERGENT
+    table.agreed = not diverged and agreement_of(table.results, dims, coords) is Agreement.AGREED
+
+
+def _assembled(table: _Table, sampler: Sampler) -> Fit:
+    prior = finish(table.made, table.prior.reshape(sampler.chains, CHUNK, -1), table.design)  # type: ignore[arg-type,union-attr]
+    return assemble(table.binding, table.runs, table.draws(), prior, table.seed, sampler)
+
+
+def _keys(rng: np.random.Generator, number: int) -> np.ndarray:
+    return rng.integers(0, 2**32, size=(number, 2), dtype=np.uint32)
+
+
