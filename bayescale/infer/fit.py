@@ -210,6 +210,8 @@ def read_runs(
     if isinstance(data, Runs):
         return as_runs(data, groups=model.group_columns, response=data.response, positive_response=model.noise.on == "log")
     needed = [model.axes.get(c, c) for c in model.law.covariates]
+    if model.discrepancy is not None and model.discrepancy.along:
+        needed = [*dict.fromkeys((*needed, model.discrepancy.along))]
     # A law of one variable whose axis is not named takes the one covariate that varies, so all of them are read.
     unnamed = needed == ["x"] and "x" not in {*(columns or {}), *getattr(data, "columns", ())}
     return as_runs(
@@ -234,11 +236,14 @@ def finish(made: Programs, flat: np.ndarray, design: Design) -> dict[str, Any]:
 
 
 def _replicate(binding: Binding, found: dict[str, Any], n: int, rng: np.random.Generator) -> np.ndarray:
-    """The fitted rows run again: their mean with new noise."""
+    """The fitted rows run again: their mean, and what the runs leave open of the drift, with new noise."""
     noise, parameters = binding.model.noise, found["parameters"]
+    loc = to_noise_scale(noise, found["mean"][..., :n])
+    if "drift" in found:
+        loc = loc + found["drift"][..., :n] + found["drift_sd"][..., :n] * rng.standard_normal(loc.shape)
     sigma = np.sqrt(parameters["sigma"][..., None] ** 2 + binding.design.se[:n] ** 2)
     nu = parameters["nu"][..., None] if "nu" in parameters else None
-    return from_noise_scale(noise, to_noise_scale(noise, found["mean"][..., :n]) + noise.draw(rng, sigma, nu))
+    return from_noise_scale(noise, loc + noise.draw(rng, sigma, nu))
 
 
 def _tree(

@@ -122,7 +122,7 @@ def _make(
         sampled = trace(seed(model, key)).get_trace(design)
         return jnp.concatenate([site.unconstrain(sampled[site.name]["value"]) for site in sites])
 
-    report = partial(_report, model, sites, response, assumptions)
+    report = partial(_report, partial(model, pointwise=True), sites, response, assumptions)
     return Programs(
         sites=sites,
         prior=exported(jax.vmap(prior, (0, None)), _RUN_ONCE, known and f"prior {known}"),
@@ -148,12 +148,13 @@ def _report(
     """What is reported of one draw."""
     values = {site.name: site.constrain(flat) for site in sites}
     made = trace(substitute(model, values)).get_trace(design)
-    observed, mean = made.get(response), f"{response}_mean"
+    observed = made.get(response)
     derived = {k: v["value"] for k, v in made.items() if v["type"] == "deterministic"}
     plain = {k: v for k, v in values.items() if not k.endswith("_latent")}
-    return {
-        "mean": derived.pop(mean),
+    drift = {n: derived.pop(f"{response}_{n}") for n in ("drift", "drift_sd") if f"{response}_{n}" in derived}
+    return drift | {
+        "mean": derived.pop(f"{response}_mean"),
+        "log_likelihood": observed["fn"].log_prob(observed["value"]) if observed else derived.pop(f"{response}_pointwise"),
         "parameters": derived | plain,
-        "log_likelihood": observed["fn"].log_prob(observed["value"]) if observed else jnp.zeros(design.y.shape),
         "log_prior": {name: jnp.sum(made[site]["fn"].log_prob(values[site])) for site, name in assumptions.items()},
     }

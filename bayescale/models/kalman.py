@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 #: Variance of the level before anything of a curve is seen, in squared log units: nothing is known of it.
-DIFFUSE = 4.0
+DIFFUSE = 100.0
 
 
 class State(NamedTuple):
@@ -87,6 +87,37 @@ def update(state: State, residual: Any, variance: Any) -> tuple[State, Any]:
         ),
         total,
     )
+
+
+def gain(xp: Any, state: State, drift: Drift, du: Any) -> tuple[State, tuple[Any, Any, Any, Any]]:
+    """The state a step on, and by how much what is then found moves the state before: ``P A' (A P A' + Q)^-1``, row by row."""
+    f, r, *_ = transition(xp, drift, du)
+    ahead = move(xp, state, drift, du)
+    pll, plw, pwl, pww = state.vll + f * state.vlw, r * state.vlw, state.vlw + f * state.vww, r * state.vww
+    det = ahead.vll * ahead.vww - ahead.vlw**2
+    det = xp.where(det > 0, det, np.inf)
+    return ahead, (
+        (pll * ahead.vww - plw * ahead.vlw) / det,
+        (plw * ahead.vll - pll * ahead.vlw) / det,
+        (pwl * ahead.vww - pww * ahead.vlw) / det,
+        (pww * ahead.vll - pwl * ahead.vlw) / det,
+    )
+
+
+def smooth(xp: Any, state: State, drift: Drift, du: Any, then: State) -> State:
+    """A filtered state, given what all later runs say of the state a step on (Rauch, Tung and Striebel)."""
+    ahead, (ll, lw, wl, ww) = gain(xp, state, drift, du)
+    dl, dw = then.level - ahead.level, then.slope - ahead.slope
+    a, b, c = then.vll - ahead.vll, then.vlw - ahead.vlw, then.vww - ahead.vww
+    found = State(
+        state.level + ll * dl + lw * dw,
+        state.slope + wl * dl + ww * dw,
+        state.vll + ll**2 * a + 2 * ll * lw * b + lw**2 * c,
+        state.vlw + ll * wl * a + (ll * ww + lw * wl) * b + lw * ww * c,
+        state.vww + wl**2 * a + 2 * wl * ww * b + ww**2 * c,
+    )
+    # Runs at one scale share a state.
+    return State(*(xp.where(du > 0, new, same) for new, same in zip(found, then, strict=True)))
 
 
 def log_normal_density(xp: Any, gap: Any, variance: Any) -> Any:

@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import erfc
 
 from bayescale.models import running_minimum
-from bayescale.models.kalman import Drift, State, begin, log_normal_density, move, update
+from bayescale.models.kalman import Drift, State, begin, log_normal_density, move, smooth, update
 from bayescale.models.design import Path
 
 
+class _Rows(NamedTuple):
+    """What the filter sees of each row, in the order of the path."""
+
+    step: Any
+    first: Any
+    last: Any
+    seen: Any
+    tie: Any
+    residual: Any
+    sd: Any
+    count: Any
+    scale: Any
+
+
+def _rows(path: Path, y: Any, law: Any, sd: Any, scale: Any, minimum: bool) -> _Rows:
+    o = path.order
+    y, law, sd = y[o], law[o], sd[o]
+    count = jnp.ones_like(y)
+    if minimum:
+        fall = jnp.where(path.first, 0.0, jnp.roll(law, 1) - law)
+        count = jnp.where(path.first, 1.0, running_minimum.effective(jnp, path.gap, fall, sd))
+    return _Rows(path.step, path.first, path.last, path.seen, path.tie, y - law, sd, count, scale[path.curve])
+
+
 def log_marginal(path: Path, y: Any, law: Any, sd: Any, drift: Drift | None, *, minimum: bool) -> Any:
-    """Log density of the responses of every curve.
+    """Log density of the responses of every curve, the drift integrated out.
 
     Parameters
     ----------
@@ -27,41 +51,99 @@ def log_marginal(path: Path, y: Any, law: Any, sd: Any, drift: Drift | None, *, 
     minimum : bool
         The rows are running minima.
     """
-    o = path.order
-    y, law, sd = y[o], law[o], sd[o]
-    counts = jnp.ones_like(y)
-    if minimum:
-        fall = jnp.where(path.first, 0.0, jnp.roll(law, 1) - law)
-        counts = jnp.where(path.first, 1.0, running_minimum.effective(jnp, path.gap, fall, sd))
     if drift is None:
-        z = (y - law) / sd
-        terms = running_minimum.log_likelihood(jnp, erfc, z, sd, counts, path.tie)
-        return jnp.sum(jnp.where(path.seen, terms, 0.0))
-
-    def one(state: State, row: Any) -> tuple[State, Any]:
-        (step, first, last, seen, tie), (r, s, count, scale) = row
-        here = Drift(drift.rate, scale)
-        state = _where(first, begin(here), move(jnp, state, here, step))
-        taken, density = _minimum(state, r, s, count, tie) if minimum else _normal(state, r, s)
-        state = _where(seen, taken, state)
-        # The drift is nought at the end of the curve, about which the law is stated.
-        ending = log_normal_density(jnp, state.level, state.vll)
-        return state, jnp.where(seen, density, 0.0) + jnp.where(last, ending, 0.0)
-
-    start = begin(Drift(drift.rate, drift.scale[0]))
-    flags = path.step, path.first, path.last, path.seen, path.tie
-    _, terms = jax.lax.scan(one, start, (flags, (y - law, sd, counts, drift.scale[path.curve])))
+        rows = _rows(path, y, law, sd, jnp.zeros(path.span.shape), minimum)
+        return jnp.sum(jnp.where(rows.seen, _alone(rows), 0.0))
+    _, terms = _filter(_rows(path, y, law, sd, drift.scale, minimum), drift, minimum)
     unseen = move(jnp, begin(drift), drift, path.span)
     return jnp.sum(terms) - jnp.sum(log_normal_density(jnp, 0.0, unseen.vll))
 
 
+def each_run(path: Path, y: Any, law: Any, sd: Any, drift: Drift | None, *, minimum: bool) -> tuple[Any, Any, Any]:
+    """What is known of each row, shape (run,) each: the log density of its response given all other rows, and the mean and the
+    standard deviation of the drift there given all rows.
+
+    The first is what is left of the smoothed level when the row's own evidence is taken out of it :cite:p:`burkner2021`.
+    Parameters as for :func:`log_marginal`.
+    """
+    scale = jnp.zeros(path.span.shape) if drift is None else drift.scale
+    rows = _rows(path, y, law, sd, scale, minimum)
+    nothing = jnp.zeros_like(y)
+    found = (_alone(rows), nothing, nothing) if drift is None else _given_the_others(rows, drift, minimum)
+    density, level, spread = (nothing.at[path.order].set(jnp.where(rows.seen, values, 0.0)) for values in found)
+    return density, level, spread
+
+
+def _alone(rows: _Rows) -> Any:
+    """Running minima about a law that is the truth: each depends on the one before alone."""
+    return running_minimum.log_likelihood(jnp, erfc, rows.residual / rows.sd, rows.sd, rows.count, rows.tie)
+
+
+def _filter(rows: _Rows, drift: Drift, minimum: bool) -> tuple[State, Any]:
+    """States after each row, and the log density of the row given those before it."""
+
+    def one(state: State, row: _Rows) -> tuple[State, Any]:
+        here = Drift(drift.rate, row.scale)
+        state = _where(row.first, begin(here), move(jnp, state, here, row.step))
+        taken, density = _take(state, row, minimum)
+        state = _where(row.seen, taken, state)
+        # The drift is nought at the end of the curve, about which the law is stated.
+        ending = log_normal_density(jnp, state.level, state.vll)
+        total = jnp.where(row.seen, density, 0.0) + jnp.where(row.last, ending, 0.0)
+        return _where(row.last, update(state, 0.0, 0.0)[0], state), (state, total)
+
+    _, (states, terms) = jax.lax.scan(one, begin(Drift(drift.rate, drift.scale[0])), rows)
+    return states, terms
+
+
+def _given_the_others(rows: _Rows, drift: Drift, minimum: bool) -> tuple[Any, Any, Any]:
+    states, _ = _filter(rows, drift, minimum)
+
+    def one(then: tuple[State, Any], at: tuple[State, _Rows]) -> tuple[tuple[State, Any], Any]:
+        state, row = at
+        smoothed, step = then
+        anchored = update(state, 0.0, 0.0)[0]
+        found = _where(row.last, anchored, smooth(jnp, state, Drift(drift.rate, row.scale), step, smoothed))
+        spread = jnp.sqrt(jnp.maximum(found.vll, 0.0))
+        return (found, row.step), (_cavity(found, row, minimum), found.level, spread)
+
+    start = jax.tree.map(lambda a: a[-1], states), jnp.zeros(())
+    _, found = jax.lax.scan(one, start, (states, rows), reverse=True)
+    density, level, spread = found
+    return density, level, spread
+
+
+def _cavity(state: State, row: _Rows, minimum: bool) -> Any:
+    """Log density of a row under the level that the others leave."""
+    residual, variance = row.residual, row.sd**2
+    if minimum:
+        z = (residual - state.level) / row.sd
+        slope, bend = running_minimum.derivatives(jnp, erfc, z, row.sd, row.count, row.tie)
+        residual, variance = state.level - slope / bend, -1 / bend
+    # The evidence of the row itself is a normal one; without it the level is less certain.
+    left = jnp.maximum(variance - state.vll, 1e-9 * variance)
+    level, vll = (state.level * variance - state.vll * residual) / left, state.vll * variance / left
+    others = State(level, 0.0 * level, vll, 0.0 * level, 0.0 * level)
+    return jnp.where(
+        vll > 0, _take(others._replace(vll=jnp.maximum(vll, 1e-300)), row, minimum)[1], _alone_at(level, row, minimum)
+    )
+
+
+def _alone_at(level: Any, row: _Rows, minimum: bool) -> Any:
+    if minimum:
+        return running_minimum.log_likelihood(jnp, erfc, (row.residual - level) / row.sd, row.sd, row.count, row.tie)
+    return log_normal_density(jnp, row.residual - level, row.sd**2)
+
+
+def _take(state: State, row: _Rows, minimum: bool) -> tuple[State, Any]:
+    if minimum:
+        return _minimum(state, row.residual, row.sd, row.count, row.tie)
+    taken, total = update(state, row.residual, row.sd**2)
+    return taken, log_normal_density(jnp, row.residual - state.level, total)
+
+
 def _where(condition: Any, yes: State, no: State) -> State:
     return State(*(jnp.where(condition, a, b) for a, b in zip(yes, no, strict=True)))
-
-
-def _normal(state: State, r: Any, s: Any) -> tuple[State, Any]:
-    taken, total = update(state, r, s**2)
-    return taken, log_normal_density(jnp, r - state.level, total)
 
 
 def _minimum(state: State, r: Any, s: Any, count: Any, tie: Any) -> tuple[State, Any]:

@@ -18,7 +18,7 @@ from bayescale.laws.param import Link, Param
 from bayescale.models.design import Design, Prior, Slot
 from bayescale.models.discrepancy import SlopeDrift, mean_slope
 from bayescale.models.kalman import Drift
-from bayescale.models.marginal import log_marginal
+from bayescale.models.marginal import each_run, log_marginal
 from bayescale.models.noise import BestSoFar, Gaussian, Noise, StudentT, observe, to_noise_scale
 from bayescale.models.pooling import CompletePooling, PartialPooling, Pooling
 
@@ -143,7 +143,7 @@ class ScalingModel:
         """Pooling of one parameter."""
         return self.pooling.get(name, CompletePooling())
 
-    def __call__(self, design: Design, response: str = "loss") -> None:
+    def __call__(self, design: Design, response: str = "loss", *, pointwise: bool = False) -> None:
         """Run as a NumPyro model, e.g. ``MCMC(NUTS(model)).run(key, bind(model, runs).design)``.
 
         Parameters
@@ -152,6 +152,8 @@ class ScalingModel:
             A table as :func:`bayescale.models.binding.bind` prepares it.
         response : str
             Name of the observed site.
+        pointwise : bool
+            Where runs depend on one another, record the log density of each given the others, and the drift there.
         """
         by_row: dict[str, Any] = {}
         for name in self._order():
@@ -164,12 +166,12 @@ class ScalingModel:
         tails = self.noise.tails()
         loc = to_noise_scale(self.noise, mean)
         if self.along_path:
-            self._observe_path(design, response, loc, sigma, tails)
+            self._observe_path(design, response, loc, sigma, tails, pointwise)
             return
         with numpyro.plate("run", design.y.shape[0]), numpyro.handlers.mask(mask=design.mask):
             observe(self.noise, response, loc, jnp.sqrt(sigma**2 + design.se**2), tails, design.y)
 
-    def _observe_path(self, design: Design, response: str, loc: Any, sigma: Any, tails: Any) -> None:
+    def _observe_path(self, design: Design, response: str, loc: Any, sigma: Any, tails: Any, pointwise: bool) -> None:
         """The joint likelihood of the runs of each curve, the drift integrated out."""
         path, drift = design.path, None
         sd = jnp.sqrt(sigma**2 + design.se**2)
@@ -184,6 +186,13 @@ class ScalingModel:
         y = to_noise_scale(self.noise, design.y)
         minimum = isinstance(self.noise, BestSoFar)
         numpyro.factor(f"{response}_joint", log_marginal(path, y, loc, sd, drift, minimum=minimum))
+        if pointwise:
+            # Densities are those of the response as given: on the log scale they have the Jacobian of the logarithm.
+            given = y if self.noise.on == "log" else jnp.zeros_like(y)
+            density, level, spread = each_run(path, y, loc, sd, drift, minimum=minimum)
+            numpyro.deterministic(f"{response}_pointwise", density - given)
+            numpyro.deterministic(f"{response}_drift", level)
+            numpyro.deterministic(f"{response}_drift_sd", spread)
 
     def _order(self) -> list[str]:
         """Every parameter after those that :meth:`_estimate` takes: floors, exponents, then amplitudes."""

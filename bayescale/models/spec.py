@@ -12,7 +12,8 @@ from bayescale.core.errors import SpecError, unknown
 from bayescale.core.frozen import FrozenMap
 from bayescale.laws.base import Law, get_law
 from bayescale.laws.param import Param
-from bayescale.models.noise import Gaussian, Noise, StudentT
+from bayescale.models.discrepancy import SlopeDrift
+from bayescale.models.noise import BestSoFar, Gaussian, Noise, StudentT
 from bayescale.models.pooling import NoPooling, PartialPooling, Pooling
 from bayescale.models.scaling import ScalingModel
 
@@ -21,7 +22,8 @@ FORMAT = 1
 
 _KIND = "ScalingModel"
 _POOLINGS = ("partial", "none")
-_NOISES: dict[str, type[Noise]] = {"StudentT": StudentT, "Gaussian": Gaussian}
+_NOISES: dict[str, type[Noise]] = {"StudentT": StudentT, "Gaussian": Gaussian, "BestSoFar": BestSoFar}
+_DISCREPANCIES = {"SlopeDrift": SlopeDrift}
 
 
 def to_spec(model: ScalingModel) -> dict[str, Any]:
@@ -36,17 +38,14 @@ def to_spec(model: ScalingModel) -> dict[str, Any]:
     >>> spec["law"]["name"], spec["axes"], from_spec(spec) == ScalingModel("power_law", axes={"x": "params"})
     ('power_law', {'x': 'params'}, True)
     """
-    noise: dict[str, Any] = {"kind": type(model.noise).__name__, "on": model.noise.on}
-    noise["sigma"] = _param_out(model.noise.sigma) if model.noise.sigma else None
-    if isinstance(model.noise, StudentT):
-        noise["df"] = None if model.noise.df is None else float(model.noise.df)
     return {
         "kind": _KIND,
         "format": FORMAT,
         "law": _law_out(model.law),
         "axes": dict(model.axes),
         "pooling": {name: _pooling_out(pooling) for name, pooling in model.pooling.items()},
-        "noise": noise,
+        "noise": _part_out(model.noise),
+        "discrepancy": _part_out(model.discrepancy) if model.discrepancy else None,
         "priors": model.priors if isinstance(model.priors, str) else {n: _param_out(p) for n, p in model.priors.items()},
         "reasons": list(model.reasons),
     }
@@ -68,22 +67,34 @@ def from_spec(spec: Mapping[str, Any]) -> ScalingModel:
         raise SpecError(f"the specification has format {version}, this bayescale reads up to {FORMAT}: upgrade bayescale")
     try:
         law = _law_in(spec["law"])
-        noise = dict(spec["noise"])
-        named = str(noise.pop("kind"))
-        if named not in _NOISES:
-            raise SpecError(unknown("noise", named, _NOISES))
-        noise["sigma"] = _param_in(noise["sigma"]) if noise["sigma"] else None
+        noise = _part_in("noise", spec["noise"], _NOISES)
+        drift = _part_in("discrepancy", spec["discrepancy"], _DISCREPANCIES) if spec["discrepancy"] else None
         priors = spec["priors"]
         return ScalingModel(
             law,
             axes=spec["axes"],
             pooling={name: _pooling_in(pooling) for name, pooling in spec["pooling"].items()},
-            noise=_NOISES[named](**noise),
+            noise=noise,
+            discrepancy=drift,
             priors=priors if isinstance(priors, str) else {name: _param_in(param) for name, param in priors.items()},
             reasons=tuple(spec["reasons"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise SpecError(f"the specification is not whole: {type(error).__name__}: {error}") from error
+
+
+def _part_out(part: Noise | SlopeDrift) -> dict[str, Any]:
+    """A noise or a discrepancy: what kind it is, and its fields."""
+    values = {f.name: getattr(part, f.name) for f in fields(part)}
+    return {"kind": type(part).__name__} | {n: _param_out(v) if isinstance(v, Param) else v for n, v in values.items()}
+
+
+def _part_in(word: str, noted: Mapping[str, Any], kinds: Mapping[str, Any]) -> Any:
+    values = dict(noted)
+    kind = str(values.pop("kind"))
+    if kind not in kinds:
+        raise SpecError(unknown(word, kind, kinds))
+    return kinds[kind](**{n: _param_in(v) if isinstance(v, Mapping) else v for n, v in values.items()})
 
 
 def _law_out(law: Law) -> dict[str, Any]:

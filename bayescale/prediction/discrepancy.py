@@ -189,19 +189,5 @@ def _back(
 
 def _given_next(state: State, drift: Drift, step: float, level: Array, slope: Array) -> State:
     """A filtered state, given the state that followed it."""
-    f, r, *_ = kalman.transition(np, drift, step)
-    ahead = kalman.move(np, state, drift, step)
-    # gain = P A' (A P A' + Q)^-1, with A = [[1, f], [0, r]]
-    pll, plw, pwl, pww = state.vll + f * state.vlw, r * state.vlw, state.vlw + f * state.vww, r * state.vww
-    det = ahead.vll * ahead.vww - ahead.vlw**2
-    det = np.where(det > 0, det, np.inf)
-    gll, glw = (pll * ahead.vww - plw * ahead.vlw) / det, (plw * ahead.vll - pll * ahead.vlw) / det
-    gwl, gww = (pwl * ahead.vww - pww * ahead.vlw) / det, (pww * ahead.vll - pwl * ahead.vlw) / det
-    dl, dw = level - ahead.level, slope - ahead.slope
-    return State(
-        state.level + gll * dl + glw * dw,
-        state.slope + gwl * dl + gww * dw,
-        state.vll - (gll * pll + glw * plw),
-        state.vlw - (gll * pwl + glw * pww),
-        state.vww - (gwl * pwl + gww * pww),
-    )
+    nothing = 0 * level
+    return kalman.smooth(np, state, drift, step, State(level, slope, nothing, nothing, nothing))
