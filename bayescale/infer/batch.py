@@ -18,12 +18,13 @@ from bayescale.infer.cache import compilation_cache_of_ours
 from bayescale.infer.convergence import MAX_DIVERGENT, Agreement
 from bayescale.infer.density import dimension
 from bayescale.infer.fit import Fit, agreement_of, assemble, finish, read_runs
-from bayescale.infer.mode import find_mode, scales_to_hold, unwhiten, whiten, whiten_again
-from bayescale.infer.programs import Programs, Whitening, programs
+from bayescale.infer.mode import find_mode, scales_to_hold
+from bayescale.infer.programs import Programs, programs
 from bayescale.infer.progress import progress_bar
 from bayescale.infer.sample import Draws
 from bayescale.infer.samplers import CHUNK, WINDOW, Hmc, Sampler
 from bayescale.infer.tree import coordinates, parameter_dims
+from bayescale.infer.whitening import Whitening, learn, whiten
 from bayescale.models.binding import Binding, bind
 from bayescale.models.scaling import ScalingModel
 
@@ -74,7 +75,7 @@ class _Table:
         return Draws(flat, info, self.prior, self.results or {})
 
 
-def fit_many(
+def fit_many[Key: Hashable](
     model: ScalingModel | Mapping[Key, ScalingModel],
     data: Mapping[Key, pd.DataFrame | Runs],
     *,
@@ -258,10 +259,7 @@ def _pass(members: list[_Table], sampler: Hmc, windows: int, draws: int, tell: C
         for window in range(windows):
             keys = np.concatenate([_keys(t.rng, chains) for t in lanes])
             z = np.concatenate([np.asarray(t.z) for t in lanes])
-            white = Whitening(
-                np.repeat([t.white.center for t in lanes], chains, axis=0),
-                np.repeat([t.white.root for t in lanes], chains, axis=0),
-            )
+            white = jax.tree.map(lambda *a: np.repeat(np.stack(a), chains, axis=0), *(t.white for t in lanes))
             if states is None:
                 states = made.blank_many(keys, z, designs, white)
             warm = []
@@ -288,9 +286,8 @@ def _learn(members: list[_Table], flat: np.ndarray, last: np.ndarray, chains: in
     """Whiten anew by what each table has drawn, and go on from where its chains are."""
     for i, table in enumerate(members):
         mine = slice(i * chains, (i + 1) * chains)
-        assert table.white is not None
-        table.white = whiten_again(flat[mine].reshape(-1, flat.shape[-1]), table.white)
-        table.z = unwhiten(last[mine], table.white)
+        table.white = learn(flat[mine].reshape(-1, flat.shape[-1]))
+        table.z = table.white.z(last[mine])
 
 
 def _judge(table: _Table) -> None:
@@ -308,5 +305,3 @@ def _assembled(table: _Table, sampler: Sampler) -> Fit:
 
 def _keys(rng: np.random.Generator, number: int) -> np.ndarray:
     return rng.integers(0, 2**32, size=(number, 2), dtype=np.uint32)
-
-

@@ -1,4 +1,4 @@
-"""Where the posterior is highest and how it curves there: the start of the chains and their first whitening."""
+"""Where the posterior is highest and how it curves there: the start of the chains."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.linalg import cholesky
 from scipy.optimize import minimize
 
 from bayescale.infer.density import Site, dimension
-from bayescale.infer.programs import Whitening
 
 EnergyAndSlope = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 #: Starts that the optimiser is run from: the prior draws of lowest energy.
 STARTS = 2
-#: Curvatures below this are taken for it: along a direction that the data leave open the prior has about unit scale.
-_LEAST_CURVATURE = 0.05
 _STEP = 1e-4
 
 
@@ -86,35 +82,3 @@ def _hessian(energy: EnergyAndSlope, mode: np.ndarray, held: np.ndarray) -> np.n
     hessian[held, held] = 4.0
     symmetric: np.ndarray = (hessian + hessian.T) / 2
     return symmetric
-
-
-def whiten(mode: np.ndarray, hessian: np.ndarray) -> Whitening:
-    """Coordinates in which the normal approximation at the mode is standard."""
-    curvature, axes = np.linalg.eigh(hessian)
-    return Whitening(mode, axes / np.sqrt(np.maximum(curvature, _LEAST_CURVATURE)))
-
-
-def whiten_again(draws: np.ndarray, before: Whitening) -> Whitening:
-    """Coordinates learnt from draws of all chains, shrunk towards those in which they were made.
-
-    Parameters
-    ----------
-    draws : array (draw, dim)
-    before : Whitening
-
-    Notes
-    -----
-    The shrinkage is Stan's: the covariance of ``n`` draws counts ``n`` times, the old one ``dim + 5`` times
-    :cite:p:`stan`.
-    """
-    z = unwhiten(draws, before)
-    n, dim = z.shape
-    covariance = (n * np.cov(z, rowvar=False) + (dim + 5) * np.eye(dim)) / (n + dim + 5)
-    center = draws.mean(axis=0)
-    return Whitening(center, before.root @ cholesky(covariance, lower=True))
-
-
-def unwhiten(flat: np.ndarray, white: Whitening) -> np.ndarray:
-    """Whitened coordinates of flat vectors (the last axis)."""
-    z: np.ndarray = np.linalg.solve(white.root, (flat - white.center).reshape(-1, flat.shape[-1]).T)
-    return np.ascontiguousarray(z.T).reshape(flat.shape)

@@ -14,20 +14,10 @@ from numpyro.handlers import seed, substitute, trace
 from bayescale.infer.density import Model, Site, latent_sites, potential
 from bayescale.infer.exported import exported
 from bayescale.infer.samplers import CHUNK, WINDOW, Sampler
+from bayescale.infer.whitening import Whitening
 from bayescale.models.design import Design
 from bayescale.models.scaling import ScalingModel
 from bayescale.models.spec import to_spec
-
-
-@dataclass(frozen=True)
-class Whitening:
-    """Coordinates in which the posterior is about a standard normal: ``flat = center + root @ z``."""
-
-    center: Any
-    root: Any
-
-
-jax.tree_util.register_dataclass(Whitening, ["center", "root"], [])
 
 
 @dataclass(frozen=True)
@@ -90,7 +80,11 @@ def _make(
     energy = jax.jit(potential(model, sites))
 
     def started(key: Any, z: Any, design: Design, white: Whitening) -> tuple[Any, Any]:
-        kernel = sampler.kernel(lambda at: energy(white.center + white.root @ at, design))
+        def whitened(at: Any) -> Any:
+            flat, log_stretch = white.flat(jnp, at)
+            return energy(flat, design) - log_stretch
+
+        kernel = sampler.kernel(whitened)
         return kernel, kernel.init(key, WINDOW, z, (), {})
 
     def blank(key: Any, z: Any, design: Design, white: Whitening) -> Any:
@@ -113,7 +107,7 @@ def _make(
                 "diverging": state.diverging,
                 "step_size": state.adapt_state.step_size,
             }
-            return state, (white.center + white.root @ state.z, info)
+            return state, (white.flat(jnp, state.z)[0], info)
 
         state, drawn = jax.lax.scan(one, state, None, length=CHUNK)
         return tuple(jax.tree.leaves(state)), drawn
@@ -130,9 +124,7 @@ def _make(
         blank=exported(jax.vmap(blank, (0, 0, None, None)), _RUN_ONCE, known and f"blank {known}"),
         advance=exported(jax.vmap(advance, (0, None, None, 0, 0, None, None)), _RUN_OFTEN, known and f"advance {known}"),
         blank_many=exported(jax.vmap(blank), _RUN_ONCE, known and f"blank many {known}"),
-        advance_many=exported(
-            jax.vmap(advance, (0, None, 0, 0, 0, 0, 0)), _RUN_OFTEN, known and f"advance many {known}"
-        ),
+        advance_many=exported(jax.vmap(advance, (0, None, 0, 0, 0, 0, 0)), _RUN_OFTEN, known and f"advance many {known}"),
         finish=exported(jax.vmap(report, (0, None)), _RUN_ONCE, known and f"finish {known}"),
     )
 

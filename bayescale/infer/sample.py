@@ -11,9 +11,10 @@ import numpy as np
 from bayescale.core.numerics import to_numpy
 from bayescale.infer.convergence import MAX_DIVERGENT, Agreement
 from bayescale.infer.density import dimension
-from bayescale.infer.mode import find_mode, scales_to_hold, unwhiten, whiten, whiten_again
+from bayescale.infer.mode import find_mode, scales_to_hold
 from bayescale.infer.programs import Programs
 from bayescale.infer.samplers import CHUNK, WINDOW, Sampler
+from bayescale.infer.whitening import learn, whiten
 from bayescale.models.design import Design
 
 #: Windows of warm-up, after each of which the whitening is learnt anew: more where the mode tells little of the shape, with a
@@ -99,8 +100,8 @@ def sample(
             if window + 1 < windows:
                 # The first chunk of a window still travels to where the chains belong.
                 settled = np.concatenate(warm[1:], axis=1)
-                new = whiten_again(settled.reshape(-1, settled.shape[-1]), white)
-                z, white = unwhiten(warm[-1][:, -1], new), new
+                white = learn(settled.reshape(-1, settled.shape[-1]))
+                z = white.z(warm[-1][:, -1])
         halvings, stretch, results = 0, 1.0, None
         while results is None or (len(kept) < most and agreement(results) is Agreement.NEAR):
             doing, wanted = ("sampling", least) if len(kept) < least else ("sampling on", len(kept) + max(1, least // 2))

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jax.scipy.special import erfc
 
 from bayescale.models import running_minimum
-from bayescale.models.kalman import Drift, State, begin, log_normal_density, move, smooth, update
 from bayescale.models.design import Path
+from bayescale.models.kalman import Drift, State, begin, log_normal_density, move, smooth, update
 
 
 class _Rows(NamedTuple):
@@ -90,7 +90,7 @@ def _filter(rows: _Rows, drift: Drift, minimum: bool) -> tuple[State, Any]:
         # The drift is nought at the end of the curve, about which the law is stated.
         ending = log_normal_density(jnp, state.level, state.vll)
         total = jnp.where(row.seen, density, 0.0) + jnp.where(row.last, ending, 0.0)
-        return _where(row.last, update(state, 0.0, 0.0)[0], state), (state, total)
+        return state, (state, total)
 
     _, (states, terms) = jax.lax.scan(one, begin(Drift(drift.rate, drift.scale[0])), rows)
     return states, terms

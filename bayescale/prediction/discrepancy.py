@@ -171,10 +171,7 @@ def _back(
     scales, states, which = list(at), list(filtered), [-1] * len(at)
     for i in inside:
         place = int(np.searchsorted(scales, u[i], side="right"))
-        if place:
-            before = kalman.move(np, states[place - 1], drift, u[i] - scales[place - 1])
-        else:
-            before = kalman.begin(drift)
+        before = kalman.move(np, states[place - 1], drift, u[i] - scales[place - 1]) if place else kalman.begin(drift)
         scales.insert(place, u[i])
         states.insert(place, before)
         which.insert(place, i)
