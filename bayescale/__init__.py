@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BayescaleError",
+    "BestSoFar",
     "CompletePooling",
     "ConvergenceError",
     "DataError",
@@ -33,6 +34,7 @@ __all__ = [
     "Runs",
     "SavedFileError",
     "ScalingModel",
+    "SlopeDrift",
     "SpecError",
     "Status",
     "StudentT",
@@ -44,6 +46,7 @@ __all__ = [
     "crossover",
     "decide",
     "fit",
+    "fit_many",
     "forecast",
     "get_law",
     "law",
@@ -85,13 +88,16 @@ _HOME = {
     "CompletePooling": "models.pooling",
     "NoPooling": "models.pooling",
     "PartialPooling": "models.pooling",
+    "BestSoFar": "models.noise",
     "Gaussian": "models.noise",
     "StudentT": "models.noise",
+    "SlopeDrift": "models.discrepancy",
     "ScalingModel": "models.scaling",
     "Hmc": "infer.samplers",
     "Nuts": "infer.samplers",
     "Fit": "infer.fit",
     "fit": "infer.fit",
+    "fit_many": "infer.batch",
     "load": "infer.io",
     "save": "infer.io",
     "predict": "prediction.predict",
@@ -132,12 +138,14 @@ if TYPE_CHECKING:
     from bayescale.decision.review import review
     from bayescale.decision.rules import Threshold
     from bayescale.evaluate.recommend import recommended
+    from bayescale.infer.batch import fit_many
     from bayescale.infer.fit import Fit, fit
     from bayescale.infer.io import load, save
     from bayescale.infer.samplers import Hmc, Nuts
     from bayescale.laws.base import Law, get_law, law, list_laws
     from bayescale.laws.param import Param
-    from bayescale.models.noise import Gaussian, StudentT
+    from bayescale.models.discrepancy import SlopeDrift
+    from bayescale.models.noise import BestSoFar, Gaussian, StudentT
     from bayescale.models.pooling import CompletePooling, NoPooling, PartialPooling
     from bayescale.models.scaling import ScalingModel
     from bayescale.plots.curves import plot_fit

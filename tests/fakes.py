@@ -136,6 +136,8 @@ def _posterior(binding: Binding, given: dict[str, Any], sd: float, shape: tuple[
     drawn("sigma", "log", 0.01)
     if isinstance(model.noise, StudentT) and model.noise.df is None:
         drawn("nu", "log", 10.0)
+    for name, param in (model.discrepancy.priors if model.discrepancy else {}).items():
+        drawn(name, "log", np.exp(param.loc))
     return out
 
 
@@ -172,6 +174,8 @@ def _prior(binding: Binding, shape: tuple[int, int], rng: np.random.Generator) -
     out["sigma"] = np.exp(rng.normal(float(sigma.loc), float(sigma.scale), shape))
     if isinstance(model.noise, StudentT) and model.noise.df is None:
         out["nu"] = np.exp(rng.normal(np.log(13.0), 0.8, shape))
+    for name, param in (model.discrepancy.priors if model.discrepancy else {}).items():
+        out[name] = np.exp(rng.normal(param.loc, param.scale, shape))
     return out
 
 

@@ -15,7 +15,8 @@ from bayescale.data.inspection import COLLINEAR, NAMES
 from bayescale.data.runs import Runs, as_runs
 from bayescale.data.schema import TOKENS_PER_PARAM
 from bayescale.laws.base import Law, get_law
-from bayescale.models.noise import Noise, StudentT
+from bayescale.models.discrepancy import SlopeDrift
+from bayescale.models.noise import CURVE_SIGMA, BestSoFar, Gaussian, Noise, StudentT
 from bayescale.models.pooling import NoPooling, PartialPooling, Pooling
 from bayescale.models.scaling import ScalingModel
 
@@ -30,6 +31,9 @@ GROUPS = ("family", "architecture", "dataset", "tokenizer")
 
 #: Runs a group needs on average, or nothing of its own can be learnt.
 FEWEST_RUNS = 2
+
+#: A column of so many rows that never rises is no accident.
+FEWEST_MINIMA = 8
 
 #: From so many outer groups the spread among them can be told.
 FEWEST_OUTER = 3
@@ -110,7 +114,32 @@ def recommended(
     law, axes, why_law = _law(runs, group, along)
     pooling, why_pooling = _pooling(law, axes, runs, group)
     noise, why_noise = _noise(runs)
+    if noise.on == "log" and not pooling and len(axes) == 1:
+        return _curve(runs, axes["x"], why_law)
     return ScalingModel(law, axes=axes, pooling=pooling, noise=noise, reasons=(why_law, *why_pooling, why_noise))
+
+
+def _curve(runs: Runs, axis: str, why: str) -> ScalingModel:
+    """The model of one curve: what was best of all that were tried on learning curves."""
+    law = get_law("bent_power_law")
+    why_law = why.replace(get_law("power_law_offset").name, law.name)
+    why_drift = "a slope that drifts: no law holds for ever, and how far this one is left is told by its own slope"
+    noise: Noise = Gaussian(sigma=CURVE_SIGMA)
+    why_noise = f"normal noise on the logarithm of {runs.response}, within a factor of 3.7 of {np.exp(CURVE_SIGMA.loc):.1%}"
+    if _never_rises(runs, axis):
+        noise = BestSoFar()
+        why_noise = (
+            f"{runs.response} never rises along {axis}: taken for the best so far of noisy evaluations, and the forecast is of a "
+            "raw one (noise=Gaussian() where each row was measured on its own)"
+        )
+    reasons = (why_law, why_drift, why_noise)
+    return ScalingModel(law, axes={"x": axis}, noise=noise, discrepancy=SlopeDrift(), reasons=reasons)
+
+
+def _never_rises(runs: Runs, axis: str) -> bool:
+    ordered = runs.table.sort_values(axis)
+    x, y = ordered[axis].to_numpy(float), ordered[runs.response].to_numpy(float)
+    return len(y) >= FEWEST_MINIMA and bool((np.diff(x) > 0).all() and (np.diff(y) <= 0).all() and y[-1] < y[0])
 
 
 def _group(runs: Runs) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -28,8 +28,6 @@ from bayescale.infer.whitening import Whitening, learn, whiten
 from bayescale.models.binding import Binding, bind
 from bayescale.models.scaling import ScalingModel
 
-Key = TypeVar("Key", bound=Hashable)
-
 #: Tables that one call of a program advances: enough to fill the processor, few enough that stragglers do not idle the rest.
 TABLES = 16
 
@@ -45,7 +43,8 @@ WINDOWS, WINDOWS_AGAIN = 3, 2
 #: Later passes, each with twice the draws of the one before.
 PASSES = 3
 
-BATCH_SAMPLER = Hmc(draws=1000, max_steps=12)
+#: Steps short enough for the walls of a law's posterior, trajectories that a table in a narrow place cannot make long for all.
+BATCH_SAMPLER = Hmc(draws=1000, target_accept=0.9, max_steps=16)
 
 
 @dataclass
@@ -101,7 +100,7 @@ def fit_many[Key: Hashable](
     seed : int
         The same seed gives the same draws, whatever other tables there are.
     sampler : Hmc, optional
-        By default trajectories of at most twelve steps, 4 chains of 1000 draws.
+        By default 4 chains of 1000 draws, in trajectories of at most 16 steps.
     strict : bool
         Raise when a table misses the convergence rule: once, after all.
 
@@ -120,12 +119,11 @@ def fit_many[Key: Hashable](
     sampler = sampler or BATCH_SAMPLER
     _check(model, data, sampler)
     tables = _read(model, data, columns, response, seed)
-    chunks = (WINDOWS * (WINDOW // CHUNK) + -(-sampler.draws // CHUNK)) * -(-len(tables) // TABLES)
     with double_precision(), compilation_cache_of_ours(), progress_bar(progress, "chunk") as report:
         for i, table in enumerate(tables):
-            report(0, chunks, f"finding the modes: {i + 1} of {len(tables)}")
+            report(i, len(tables), "finding the modes")
             _start(table, sampler)
-        _run(tables, sampler, report, chunks)
+        _run(tables, sampler, report)
         fits = {t.key: _assembled(t, sampler) for t in tables}
     faults = {key: fit for key, fit in fits.items() if fit.convergence.faults}
     if strict and faults:
@@ -210,30 +208,33 @@ def _start(table: _Table, sampler: Hmc) -> None:
     table.z = table.rng.standard_normal((sampler.chains, dimension(made.sites)))
 
 
-def _run(tables: list[_Table], sampler: Hmc, report: Callable[[int, int, str], None], chunks: int) -> None:
+def _run(tables: list[_Table], sampler: Hmc, report: Callable[[int, int, str], None]) -> None:
     """Passes over the tables, each over those that have not agreed yet."""
-    done, draws, windows = 0, -(-sampler.draws // CHUNK), WINDOWS
+    draws, windows = -(-sampler.draws // CHUNK), WINDOWS
     for turn in range(PASSES + 1):
         waiting = [t for t in tables if not t.agreed]
         calls = list(_calls(waiting))
-        total = done + len(calls) * (windows * (WINDOW // CHUNK) + draws)
-        doing = "sampling" if not turn else f"sampling on, {len(waiting)} of {len(tables)} tables"
-        for i in range(0, len(calls), THREADS):
-            side = calls[i : i + THREADS]
-
-            def tell(_: int, side: list[list[_Table]] = side) -> None:
-                nonlocal done
-                done += 1
-                report(min(done, total), max(total, chunks if not turn else 0), doing)
-
-            with ThreadPoolExecutor(THREADS) as pool:
-                jobs = [pool.submit(_pass, members, sampler, windows, draws, tell) for members in side]
-                for job in jobs:
-                    job.result()
-        if all(t.agreed for t in tables):
-            break
+        bar = _Bar(report, len(calls) * (windows * (WINDOW // CHUNK) + draws), f"{len(waiting)} of {len(tables)} tables")
+        with ThreadPoolExecutor(THREADS) as pool:
+            for job in [pool.submit(_pass, members, sampler, windows, draws, bar) for members in calls]:
+                job.result()
+        if all(t.agreed for t in tables) or turn == PASSES:
+            return
         draws, windows = 2 * draws, WINDOWS_AGAIN
-    report(max(done, 1), max(done, 1), "done")
+
+
+@dataclass
+class _Bar:
+    """Counts the chunks of a pass, from several threads."""
+
+    report: Callable[[int, int, str], None]
+    total: int
+    doing: str
+    done: int = 0
+
+    def __call__(self) -> None:
+        self.done += 1
+        self.report(min(self.done, self.total), self.total, self.doing)
 
 
 def _calls(waiting: list[_Table]) -> Iterable[list[_Table]]:
@@ -246,7 +247,7 @@ def _calls(waiting: list[_Table]) -> Iterable[list[_Table]]:
             yield members[i : i + TABLES]
 
 
-def _pass(members: list[_Table], sampler: Hmc, windows: int, draws: int, tell: Callable[[int], None]) -> None:
+def _pass(members: list[_Table], sampler: Hmc, windows: int, draws: int, tell: Callable[[], None]) -> None:
     """Warm up and draw; the lanes of tables that are missing repeat the last one, so that one program serves any number."""
     # Double precision is a setting of the thread.
     with double_precision():
@@ -266,14 +267,14 @@ def _pass(members: list[_Table], sampler: Hmc, windows: int, draws: int, tell: C
             for i in range(WINDOW // CHUNK):
                 states, (flat, _) = made.advance_many(states, i == 0, np.ones(len(keys)), keys, z, designs, white)
                 warm.append(np.asarray(flat))
-                tell(1)
+                tell()
             if window + 1 < windows:
                 _learn(members, np.concatenate(warm[1:], axis=1), warm[-1][:, -1], chains)
         kept = []
         for _ in range(draws):
             states, (flat, info) = made.advance_many(states, False, np.ones(len(keys)), keys, z, designs, white)
             kept.append((np.asarray(flat), to_numpy(info)))
-            tell(1)
+            tell()
         for i, table in enumerate(members):
             mine = slice(i * chains, (i + 1) * chains)
             table.kept = [(flat[mine], {name: values[mine] for name, values in info.items()}) for flat, info in kept]

@@ -277,6 +277,7 @@ def _tree(
 
 
 def refusal(fitted: Fit) -> str:
+    """Why the draws of a fit are refused, and what to try."""
     faults = "\n".join(f"  - {fault}" for fault in fitted.convergence.faults)
     few = len(fitted.data.table) < len(fitted.convergence.table)
     advice = ["draw more (sampler=Nuts(draws=2000), or target_accept=0.95 against divergences)"]

@@ -35,7 +35,7 @@ class Whitening:
     skew: Any
 
     def flat(self, xp: Any, z: Any) -> tuple[Any, Any]:
-        """The unconstrained vector at whitened coordinates, and the logarithm of how much it stretches them, up to a constant."""
+        """The unconstrained vector at whitened coordinates, and the logarithm of the stretch, up to a constant."""
         y = self.center + self.root @ z
         turned = xp.arcsinh(y) + self.skew
         log_stretch = xp.sum(xp.log(xp.cosh(turned)) - xp.log1p(y**2) / 2)

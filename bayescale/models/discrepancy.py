@@ -24,8 +24,8 @@ LEAST_SPAN = 0.5
 class SlopeDrift:
     """A discrepancy ``log y = log f + delta(x) + e`` whose slope drifts and reverts: an integrated Ornstein-Uhlenbeck process.
 
-    ``d delta / du = w``, ``dw = -rate w du + size S dB`` with ``u`` the logarithm of the axis, and ``S`` the mean slope that the
-    law itself has over the curve, ``|log f(first) - log f(last)| / (u_last - u_first)``. ``delta`` is zero at the largest scale
+    ``d delta / du = w``, ``dw = -rate w du + size S dB`` with ``u`` the logarithm of the axis, and ``S`` the mean slope of the
+    law itself over the curve, ``|log f(first) - log f(last)| / (u_last - u_first)``. ``delta`` is zero at the largest scale
     of a curve, about which the law is stated; within the runs it is what they leave open, beyond them it grows and bends back.
 
     Parameters

@@ -60,10 +60,10 @@ def log_marginal(path: Path, y: Any, law: Any, sd: Any, drift: Drift | None, *, 
 
 
 def each_run(path: Path, y: Any, law: Any, sd: Any, drift: Drift | None, *, minimum: bool) -> tuple[Any, Any, Any]:
-    """What is known of each row, shape (run,) each: the log density of its response given all other rows, and the mean and the
-    standard deviation of the drift there given all rows.
+    """What is known of each row, given the law: three arrays (run,).
 
-    The first is what is left of the smoothed level when the row's own evidence is taken out of it :cite:p:`burkner2021`.
+    The log density of its response given all other rows, and the mean and the standard deviation of the drift there given all
+    rows. The first is what is left of the smoothed level when the row's own evidence is taken out of it :cite:p:`burkner2021`.
     Parameters as for :func:`log_marginal`.
     """
     scale = jnp.zeros(path.span.shape) if drift is None else drift.scale
@@ -79,54 +79,56 @@ def _alone(rows: _Rows) -> Any:
     return running_minimum.log_likelihood(jnp, erfc, rows.residual / rows.sd, rows.sd, rows.count, rows.tie)
 
 
-def _filter(rows: _Rows, drift: Drift, minimum: bool) -> tuple[State, Any]:
-    """States after each row, and the log density of the row given those before it."""
+def _filter(rows: _Rows, drift: Drift, minimum: bool) -> tuple[tuple[State, Any], Any]:
+    """States after each row with the evidence it gave, and the log density of the row given those before it."""
 
     def one(state: State, row: _Rows) -> tuple[State, Any]:
         here = Drift(drift.rate, row.scale)
         state = _where(row.first, begin(here), move(jnp, state, here, row.step))
         taken, density = _take(state, row, minimum)
+        evidence = _evidence(taken.level, row, minimum)
         state = _where(row.seen, taken, state)
         # The drift is nought at the end of the curve, about which the law is stated.
         ending = log_normal_density(jnp, state.level, state.vll)
         total = jnp.where(row.seen, density, 0.0) + jnp.where(row.last, ending, 0.0)
-        return state, (state, total)
+        return state, ((state, evidence), total)
 
-    _, (states, terms) = jax.lax.scan(one, begin(Drift(drift.rate, drift.scale[0])), rows)
-    return states, terms
+    _, (passed, terms) = jax.lax.scan(one, begin(Drift(drift.rate, drift.scale[0])), rows)
+    return passed, terms
 
 
 def _given_the_others(rows: _Rows, drift: Drift, minimum: bool) -> tuple[Any, Any, Any]:
-    states, _ = _filter(rows, drift, minimum)
+    (states, evidence), _ = _filter(rows, drift, minimum)
 
-    def one(then: tuple[State, Any], at: tuple[State, _Rows]) -> tuple[tuple[State, Any], Any]:
-        state, row = at
+    def one(then: tuple[State, Any], at: tuple[State, Any, _Rows]) -> tuple[tuple[State, Any], Any]:
+        state, given, row = at
         smoothed, step = then
         anchored = update(state, 0.0, 0.0)[0]
         found = _where(row.last, anchored, smooth(jnp, state, Drift(drift.rate, row.scale), step, smoothed))
         spread = jnp.sqrt(jnp.maximum(found.vll, 0.0))
-        return (found, row.step), (_cavity(found, row, minimum), found.level, spread)
+        return (found, row.step), (_cavity(found, given, row, minimum), found.level, spread)
 
     start = jax.tree.map(lambda a: a[-1], states), jnp.zeros(())
-    _, found = jax.lax.scan(one, start, (states, rows), reverse=True)
+    _, found = jax.lax.scan(one, start, (states, evidence, rows), reverse=True)
     density, level, spread = found
     return density, level, spread
 
 
-def _cavity(state: State, row: _Rows, minimum: bool) -> Any:
+def _evidence(level: Any, row: _Rows, minimum: bool) -> tuple[Any, Any]:
+    """Mean and variance of the normal observation of the level that a row amounts to, at its mode."""
+    if not minimum:
+        return row.residual, row.sd**2
+    slope, bend = running_minimum.derivatives(jnp, erfc, (row.residual - level) / row.sd, row.sd, row.count, row.tie)
+    return level - slope / bend, -1 / bend
+
+
+def _cavity(state: State, evidence: tuple[Any, Any], row: _Rows, minimum: bool) -> Any:
     """Log density of a row under the level that the others leave."""
-    residual, variance = row.residual, row.sd**2
-    if minimum:
-        z = (residual - state.level) / row.sd
-        slope, bend = running_minimum.derivatives(jnp, erfc, z, row.sd, row.count, row.tie)
-        residual, variance = state.level - slope / bend, -1 / bend
-    # The evidence of the row itself is a normal one; without it the level is less certain.
+    observed, variance = evidence
     left = jnp.maximum(variance - state.vll, 1e-9 * variance)
-    level, vll = (state.level * variance - state.vll * residual) / left, state.vll * variance / left
-    others = State(level, 0.0 * level, vll, 0.0 * level, 0.0 * level)
-    return jnp.where(
-        vll > 0, _take(others._replace(vll=jnp.maximum(vll, 1e-300)), row, minimum)[1], _alone_at(level, row, minimum)
-    )
+    level, vll = (state.level * variance - state.vll * observed) / left, state.vll * variance / left
+    others = State(level, 0.0 * level, jnp.maximum(vll, 1e-300), 0.0 * level, 0.0 * level)
+    return jnp.where(vll > 0, _take(others, row, minimum)[1], _alone_at(level, row, minimum))
 
 
 def _alone_at(level: Any, row: _Rows, minimum: bool) -> Any:

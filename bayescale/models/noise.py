@@ -121,8 +121,8 @@ class BestSoFar:
     sigma : Param, optional
         Prior of the scale: by default 0.6 % of the response within a factor of 3.7.
     raw : float
-        A new evaluation scatters by so many times the noise that the minima let infer: successive evaluations are alike, and the
-        minima show only the part in which they are not.
+        A new evaluation scatters by so many times the noise that the minima let infer: successive evaluations are alike, and
+        the minima show only the part in which they are not.
     """
 
     sigma: Param | None = None

@@ -1,8 +1,8 @@
 """Likelihood of a running minimum: the rows are the best so far of noisy evaluations, of which the next one is not the best.
 
-At a row the noisy curve has expectation ``f`` (log scale) and noise ``tau``; since the row before there were ``K`` evaluations. A
-new minimum ``M`` has density ``K phi(z) (1 - Phi(z))^(K-1) / tau`` with ``z = (M - f) / tau``, a tie probability
-``(1 - Phi(z))^K``.
+At a row the noisy curve has expectation ``f`` (log scale) and noise ``tau``; since the row before there were ``K``
+evaluations. A new minimum ``M`` has density ``K phi(z) (1 - Phi(z))^(K-1) / tau`` with ``z = (M - f) / tau``, a tie
+probability ``(1 - Phi(z))^K``.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from bayescale.core.errors import SpecError, unknown
 from bayescale.core.frozen import FrozenMap
 from bayescale.laws.base import Law, get_law
 from bayescale.laws.param import Link, Param
-from bayescale.models.design import Design, Prior, Slot
+from bayescale.models.design import Design, Path, Prior, Slot
 from bayescale.models.discrepancy import SlopeDrift, mean_slope
 from bayescale.models.kalman import Drift
 from bayescale.models.marginal import each_run, log_marginal
@@ -29,8 +29,8 @@ Priors = Literal["weak", "literature"] | FrozenMap[str, Param]
 class ScalingModel:
     """What is believed about a table of runs before it is seen; a value, without data.
 
-    ``log y = log f(x; theta_group) + delta(x) + e``: ``f`` the law, ``theta`` its parameters, each over its own groups, ``delta``
-    what the law does not say, ``e`` the noise.
+    ``log y = log f(x; theta_group) + delta(x) + e``: ``f`` the law, ``theta`` its parameters, each over its own groups,
+    ``delta`` what the law does not say, ``e`` the noise.
 
     Parameters
     ----------
@@ -165,15 +165,16 @@ class ScalingModel:
         sigma = numpyro.sample("sigma", dist.LogNormal(prior.loc, prior.scale))
         tails = self.noise.tails()
         loc = to_noise_scale(self.noise, mean)
-        if self.along_path:
-            self._observe_path(design, response, loc, sigma, tails, pointwise)
+        if design.path is not None:
+            self._observe_path(design.path, design, response, (loc, sigma, tails), pointwise)
             return
+        assert not isinstance(self.noise, BestSoFar), "`bind` gives every model of running minima a path"
         with numpyro.plate("run", design.y.shape[0]), numpyro.handlers.mask(mask=design.mask):
             observe(self.noise, response, loc, jnp.sqrt(sigma**2 + design.se**2), tails, design.y)
 
-    def _observe_path(self, design: Design, response: str, loc: Any, sigma: Any, tails: Any, pointwise: bool) -> None:
+    def _observe_path(self, path: Path, design: Design, response: str, noise: tuple[Any, Any, Any], pointwise: bool) -> None:
         """The joint likelihood of the runs of each curve, the drift integrated out."""
-        path, drift = design.path, None
+        (loc, sigma, tails), drift = noise, None
         sd = jnp.sqrt(sigma**2 + design.se**2)
         if isinstance(self.noise, StudentT):
             # Student's t as a normal whose precision has a gamma distribution: given that, the rest is normal.
@@ -245,8 +246,9 @@ class ScalingModel:
         return jnp.log(design.y) - jnp.log(_positive_part(design.y - floor, design.y))
 
     def _slope(self, name: str, design: Design, by_row: dict[str, Any]) -> Any:
-        """Minus the logarithm of the law's local slope at the reference run, for a parameter of 1: a shift that leaves the
-        slope itself to be sampled.
+        """Minus the logarithm of the law's local slope at the reference run, for a parameter of 1.
+
+        Shifted by that, what is sampled is the slope itself.
         """
         values = by_row | {name: jnp.ones_like(design.y)}
         at = {c: jnp.zeros_like(design.y) for c in self.law.covariates}

@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 def discrepancy_draws(fit: Fit, table: pd.DataFrame, rng: np.random.Generator) -> Array:
     """Draws of the discrepancy ``delta`` at the rows of a table, shape (chain, draw, point), on the scale of the noise.
 
-    The points of a curve share a path: at the runs' scales it is what they leave open, beyond the largest it goes on from there.
+    The points of a curve share a path: at the runs' scales it is what they leave open, beyond the largest it goes on.
     A curve that was not fitted has a path of its own about the reference run.
     """
     shape = (fit.posterior.sizes[CHAIN], fit.posterior.sizes[DRAW], len(table))
@@ -64,6 +64,7 @@ class _Curves:
         axis = axis_of_path(fit.model, binding.axes, fit.data)
         self.u = np.log(runs[axis].to_numpy(float))
         keys, path = _keys(runs, fit.model.group_columns), binding.design.path
+        assert path is not None, "a model with a discrepancy has a path"
         self.order, self.codes, self.path = path.order[path.seen], path.curve[path.seen], path
         self.known = {keys[self.order[np.argmax(self.codes == c)]]: c for c in range(len(path.span))}
 
@@ -84,7 +85,7 @@ class _Curves:
         _back(drift, filtered, end, self.u[rows], u, out, rng)
         return out
 
-    def _filter(self, drift: Drift, places: Array, rows: Array) -> list[State]:
+    def _filter(self, drift: Drift, places: NDArray[np.int64], rows: NDArray[np.int64]) -> list[State]:
         """States after each run, the last one with the drift nought at the end."""
         noise, path, out = self.fit.model.noise, self.path, []
         minimum = isinstance(noise, BestSoFar)
@@ -109,12 +110,13 @@ class _Curves:
 
     def _unseen(self, u: Array, rng: np.random.Generator) -> Array:
         """A curve that nothing is known of but the law: its drift is nought at the reference run."""
-        slope = np.abs(self.law[..., self.path.ends[:, 1]] - self.law[..., self.path.ends[:, 0]]).mean(axis=-1)
+        lowest, largest = np.asarray(self.path.ends).T
+        slope = np.abs(self.law[..., largest] - self.law[..., lowest]).mean(axis=-1)
         slope = slope / max(float(np.mean(self.path.span)), LEAST_SPAN)
         drift = Drift(self.rate, self.size * slope)
         axis = axis_of_path(self.fit.model, self.fit.binding.axes, self.fit.data)
-        (covariate,) = [c for c, column in self.fit.binding.axes.items() if column == axis] or [None]
-        top = np.log(self.fit.binding.reference[covariate]) if covariate else float(self.u.max())
+        read = [c for c, column in self.fit.binding.axes.items() if column == axis]
+        top = float(np.log(self.fit.binding.reference[read[0]])) if read else float(self.u.max())
         start = kalman.begin(drift)
         state = _draw(State(0 * start.level, start.slope, 0 * start.vll, 0 * start.vlw, start.vww), rng)
         out = np.empty((*self.rate.shape, len(u)))

@@ -7,8 +7,7 @@ import pytest
 from numpyro.distributions import constraints
 
 from bayescale.infer.density import Site
-from bayescale.infer.mode import find_mode, scales_to_hold, unwhiten, whiten, whiten_again
-from bayescale.infer.programs import Whitening
+from bayescale.infer.mode import find_mode, scales_to_hold
 
 PRECISION = np.array([[4.0, 1.5, 0.0], [1.5, 1.0, 0.2], [0.0, 0.2, 100.0]])
 CENTER = np.array([1.0, -2.0, 0.5])
@@ -70,34 +69,3 @@ def test_what_is_held_stays_at_its_median_uncorrelated() -> None:
 def test_spreads_and_ill_determined_noise_are_held(names, rows: int, held: list[bool]) -> None:
     sites = tuple(Site(name, (), i, constraints.real) for i, name in enumerate(names))
     assert scales_to_hold(sites, rows).tolist() == held
-
-
-def test_whitened_coordinates_are_standard() -> None:
-    white = whiten(CENTER, PRECISION)
-    np.testing.assert_allclose(white.root @ white.root.T, np.linalg.inv(PRECISION))
-
-
-def test_a_direction_that_the_data_leave_open_gets_a_finite_scale() -> None:
-    white = whiten(CENTER, np.diag([1.0, 0.0, -3.0]))
-    assert np.isfinite(white.root).all()
-    assert np.linalg.svd(white.root, compute_uv=False).max() < 10
-
-
-def test_unwhiten_undoes_whiten() -> None:
-    white = whiten(CENTER, PRECISION)
-    z = np.random.default_rng(1).standard_normal((4, 50, 3))
-    np.testing.assert_allclose(unwhiten(white.center + z @ white.root.T, white), z, atol=1e-12)
-
-
-def test_coordinates_are_learnt_from_draws() -> None:
-    draws = np.random.default_rng(2).multivariate_normal(CENTER, np.linalg.inv(PRECISION), 20_000)
-    white = whiten_again(draws, whiten(np.zeros(3), 2 * PRECISION))
-    z = unwhiten(draws, white)
-    np.testing.assert_allclose(z.mean(0), 0.0, atol=1e-9)
-    np.testing.assert_allclose(np.cov(z.T), np.eye(3), atol=1e-3)
-
-
-def test_few_draws_are_shrunk_towards_the_old_coordinates() -> None:
-    same = np.zeros((4, 3)) + np.random.default_rng(3).normal(0, 1e-6, (4, 3))
-    white = whiten_again(same, Whitening(np.zeros(3), np.eye(3)))
-    assert np.linalg.svd(white.root, compute_uv=False).min() > 0.5
