@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "Backtest",
     "BayescaleError",
     "BestSoFar",
     "CompletePooling",
@@ -40,6 +41,7 @@ __all__ = [
     "StudentT",
     "Threshold",
     "__version__",
+    "backtest",
     "check",
     "classical",
     "compute_optimal",
@@ -54,6 +56,7 @@ __all__ = [
     "list_laws",
     "load",
     "load_dataset",
+    "plot_calibration",
     "plot_decision",
     "plot_exponents",
     "plot_fit",
@@ -106,6 +109,8 @@ _HOME = {
     "crossover": "prediction.crossing",
     "scale_for": "prediction.inverse",
     "classical": "prediction.classical",
+    "Backtest": "evaluate.backtest",
+    "backtest": "evaluate.backtest",
     "recommended": "evaluate.recommend",
     "check": "decision.checks",
     "review": "decision.review",
@@ -117,6 +122,7 @@ _HOME = {
     "plot_fit": "plots.curves",
     "plot_exponents": "plots.forest",
     "plot_decision": "plots.verdict",
+    "plot_calibration": "plots.calibration",
 }
 
 if TYPE_CHECKING:
@@ -137,6 +143,7 @@ if TYPE_CHECKING:
     from bayescale.decision.forecast import Forecast, forecast
     from bayescale.decision.review import review
     from bayescale.decision.rules import Threshold
+    from bayescale.evaluate.backtest import Backtest, backtest
     from bayescale.evaluate.recommend import recommended
     from bayescale.infer.batch import fit_many
     from bayescale.infer.fit import Fit, fit
@@ -148,6 +155,7 @@ if TYPE_CHECKING:
     from bayescale.models.noise import BestSoFar, Gaussian, StudentT
     from bayescale.models.pooling import CompletePooling, NoPooling, PartialPooling
     from bayescale.models.scaling import ScalingModel
+    from bayescale.plots.calibration import plot_calibration
     from bayescale.plots.curves import plot_fit
     from bayescale.plots.forest import plot_exponents
     from bayescale.plots.verdict import plot_decision

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from bayescale.core.errors import SpecError
 from bayescale.core.findings import Finding, Review, Status
+from bayescale.decision.backtest_checks import check_backtest
 from bayescale.decision.fit_checks import convergence, data, influence, posterior_predictive
 from bayescale.decision.forecast_checks import extrapolation, groups
 from bayescale.decision.prior_checks import priors
 from bayescale.decision.subject import Check, Subject
 from bayescale.decision.thresholds import Thresholds
+from bayescale.evaluate.backtest import Backtest
 from bayescale.prediction.points import At, Fitted, columns_of, read_points, unpack
 
 
@@ -36,8 +38,7 @@ class Entry:
 
 def _calibration(subject: Subject) -> Iterator[Finding]:
     """Evidence that was not supplied is no pass; it does not block either."""
-    advice = "Hold the largest runs back, forecast them, and count how many of the intervals cover."
-    yield Finding("calibration", Status.NOT_ASSESSED, "not assessed, since no backtest was given", advice=advice)
+    yield from check_backtest(subject.backtest, model=subject.fit.model)
 
 
 #: Every check of a fit, in the order in which they are made.
@@ -53,7 +54,9 @@ CHECKS = (
 )
 
 
-def review(fit: Fitted, at: At | None = None, backtest: None = None, *, thresholds: Thresholds | None = None) -> Review:
+def review(
+    fit: Fitted, at: At | None = None, backtest: Backtest | None = None, *, thresholds: Thresholds | None = None
+) -> Review:
     """Judge a fit, and the forecast of some points from it.
 
     Checked, in this order: whether the chains agree; what is worrying about the table; whether the fitted runs look like
@@ -67,8 +70,9 @@ def review(fit: Fitted, at: At | None = None, backtest: None = None, *, threshol
     fit : Fit or Selection
     at : DataFrame or dict, optional
         Points to forecast, as of :func:`predict`. Without them what depends on them is not assessed.
-    backtest : None
-        Calibration is not assessed yet, and the review says so.
+    backtest : Backtest, optional
+        Whether intervals of this model covered what came (:func:`backtest`). Without it calibration is not assessed, and the
+        review says so.
     thresholds : Thresholds, optional
         Lines to hold the numbers against.
 
@@ -82,7 +86,7 @@ def review(fit: Fitted, at: At | None = None, backtest: None = None, *, threshol
     DataError
         When ``at`` cannot be read.
     SpecError
-        When ``fit`` is none.
+        When ``fit`` or ``backtest`` is none.
 
     Examples
     --------
@@ -94,11 +98,11 @@ def review(fit: Fitted, at: At | None = None, backtest: None = None, *, threshol
     >>> [f.message for f in found if f.check == "extrapolation"]
     ['the forecast extrapolates: params of point 0 (7e+10) is 25 times the largest fitted (2.8e+09)']
     """
-    if backtest is not None:
-        raise SpecError(f"backtest: expected None, since calibration is not assessed yet, got {type(backtest).__name__}")
+    if backtest is not None and not isinstance(backtest, Backtest):
+        raise SpecError(f"backtest: expected what backtest(...) returns, got {type(backtest).__name__}")
     fitted, labels = unpack(fit)
     points = None if at is None else read_points(fitted, at, labels, columns_of(fitted))
-    subject = Subject(fitted, points, thresholds or Thresholds())
+    subject = Subject(fitted, points, thresholds or Thresholds(), backtest)
     agreed = not fitted.convergence.faults
     findings: list[Finding] = []
     for entry in CHECKS:

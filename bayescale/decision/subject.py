@@ -13,6 +13,7 @@ import xarray as xr
 from bayescale.core.findings import Finding
 from bayescale.core.names import CHAIN, DRAW, POINT
 from bayescale.decision.thresholds import Thresholds
+from bayescale.evaluate.backtest import Backtest
 from bayescale.infer.fit import Fit
 from bayescale.models.noise import to_noise_scale
 from bayescale.prediction.predict import predict
@@ -28,11 +29,13 @@ class Subject:
     at : DataFrame or None
         Points to forecast, one a row: the covariates of the law, and labels of groups.
     thresholds : Thresholds
+    backtest : Backtest or None
     """
 
     fit: Fit
     at: pd.DataFrame | None
     thresholds: Thresholds
+    backtest: Backtest | None = None
 
     @cached_property
     def forecast(self) -> xr.DataArray | None:

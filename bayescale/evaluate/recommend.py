@@ -129,8 +129,8 @@ def _curve(runs: Runs, axis: str, why: str) -> ScalingModel:
     if _never_rises(runs, axis):
         noise = BestSoFar()
         why_noise = (
-            f"{runs.response} never rises along {axis}: taken for the best so far of noisy evaluations, and the forecast is of a "
-            "raw one (noise=Gaussian() where each row was measured on its own)"
+            f"{runs.response} never rises along {axis}: taken for the best so far of noisy evaluations, and the forecast is of "
+            "a raw one (noise=Gaussian() where each row was measured on its own)"
         )
     reasons = (why_law, why_drift, why_noise)
     return ScalingModel(law, axes={"x": axis}, noise=noise, discrepancy=SlopeDrift(), reasons=reasons)

@@ -5,6 +5,9 @@ Draws have shape (draw, point), outcomes shape (point,); a score has one number 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import scoringrules as sr
@@ -140,3 +143,42 @@ def _block(draws: Array, outcomes: Array, log: bool) -> pd.DataFrame:
     # The density of log y becomes that of y.
     out["log_score"] = log_score(x, y) - (y if log else 0.0)
     return pd.DataFrame({**out, "relative_error": relative_error(out["median"], outcomes), "width_90": width})
+
+
+def conformal_factor(misses: Sequence[float] | Array, prob: float = 0.9) -> float:
+    """Factor of the intervals' width after which a new outcome is inside with probability ``prob``, if it is like the old.
+
+    Parameters
+    ----------
+    misses : sequence of float
+        ``|y - median|`` over half the width of the interval of probability ``prob``.
+
+    Returns
+    -------
+    float
+        The ``ceil((n + 1) prob)``-th smallest :cite:p:`lei2018`; 1 where n is too small for there to be one.
+
+    Examples
+    --------
+    >>> conformal_factor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.4])
+    1.4
+    >>> conformal_factor([0.1, 1.4])
+    1.0
+    """
+    rank = math.ceil((len(misses) + 1) * prob - NARROWEST)
+    return 1.0 if rank > len(misses) else float(np.sort(misses)[rank - 1])
+
+
+def relative_misses(scores: pd.DataFrame, *, log: bool) -> Array:
+    """``|y - median|`` over half the width of the 90 % interval, of a table that :func:`score` made; shape (point,)."""
+    observed, median = (to_scale(scores[name].to_numpy(), log=log) for name in ("observed", "median"))
+    return np.asarray(np.abs(observed - median) / np.maximum(scores["width_90"].to_numpy() / 2, NARROWEST))
+
+
+def stretched(draws: Array, factor: float, *, log: bool) -> Array:
+    """Draws (draw, point) moved away from their median by a factor, on the scale on which they are scored."""
+    x = to_scale(draws, log=log)
+    median = np.median(x, axis=0)
+    with np.errstate(over="ignore"):
+        moved = median + factor * (x - median)
+        return np.asarray(np.exp(moved) if log else moved)

@@ -98,7 +98,7 @@ def fit_many[Key: Hashable](
     columns, response, progress
         As for :func:`fit`.
     seed : int
-        The same seed gives the same draws, whatever other tables there are.
+        The same seed and tables give the same draws.
     sampler : Hmc, optional
         By default 4 chains of 1000 draws, in trajectories of at most 16 steps.
     strict : bool

@@ -68,7 +68,7 @@ def from_spec(spec: Mapping[str, Any]) -> ScalingModel:
     try:
         law = _law_in(spec["law"])
         noise = _part_in("noise", spec["noise"], _NOISES)
-        drift = _part_in("discrepancy", spec["discrepancy"], _DISCREPANCIES) if spec["discrepancy"] else None
+        drift = _part_in("discrepancy", spec["discrepancy"], _DISCREPANCIES) if spec.get("discrepancy") else None
         priors = spec["priors"]
         return ScalingModel(
             law,
@@ -86,7 +86,13 @@ def from_spec(spec: Mapping[str, Any]) -> ScalingModel:
 def _part_out(part: Noise | SlopeDrift) -> dict[str, Any]:
     """A noise or a discrepancy: what kind it is, and its fields."""
     values = {f.name: getattr(part, f.name) for f in fields(part)}
-    return {"kind": type(part).__name__} | {n: _param_out(v) if isinstance(v, Param) else v for n, v in values.items()}
+    return {"kind": type(part).__name__} | {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Param):
+        return _param_out(value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _part_in(word: str, noted: Mapping[str, Any], kinds: Mapping[str, Any]) -> Any:

@@ -19,6 +19,7 @@ from matplotlib.patches import Rectangle
 
 import bayescale as bs
 from bayescale import plots
+from bayescale.evaluate.scores import score
 from bayescale.plots.crossing import crossing_interval
 from tests.fakes import fake_fit
 
@@ -48,6 +49,14 @@ def fitted() -> bs.Fit:
     return fake_fit(model, pd.DataFrame(rows))
 
 
+def made_backtest(model: bs.ScalingModel) -> bs.Backtest:
+    """A backtest whose intervals are a little too narrow."""
+    rng = np.random.default_rng(0)
+    made = np.exp(rng.normal(0.7, 0.02, (400, 60)))
+    points = score(made, np.exp(rng.normal(0.7, 0.03, 60))).assign(cutoff=1e9, distance=0.5, converged=True, row=np.arange(60))
+    return bs.Backtest(model, points, "params")
+
+
 @pytest.fixture(scope="module")
 def results(fitted: bs.Fit) -> dict[str, tuple[Any, ...]]:
     """What each figure is of. A new figure is named here, and then all of this file holds for it."""
@@ -60,6 +69,7 @@ def results(fitted: bs.Fit) -> dict[str, tuple[Any, ...]]:
         "plot_exponents": (fitted,),
         "plot_decision": (decision, draws),
         "plot_crossover": (crossed,),
+        "plot_calibration": (made_backtest(fitted.model),),
     }
 
 

@@ -10,7 +10,8 @@ import pytest
 from bayescale.core.errors import SpecError
 from bayescale.laws.base import get_law, list_laws
 from bayescale.laws.param import Param
-from bayescale.models.noise import Gaussian, StudentT
+from bayescale.models.discrepancy import SlopeDrift
+from bayescale.models.noise import BestSoFar, Gaussian, StudentT
 from bayescale.models.pooling import CompletePooling, NoPooling, PartialPooling
 from bayescale.models.scaling import ScalingModel
 from bayescale.models.spec import FORMAT, from_spec, to_spec
@@ -23,6 +24,9 @@ MODELS = {
     "complete": ScalingModel("chinchilla", pooling={"alpha": CompletePooling()}),
     "normal": ScalingModel("power_law", noise=Gaussian(on="plain", sigma=Param.positive(0.1, 0.2))),
     "t": ScalingModel("power_law", noise=StudentT(df=np.float32(4), sigma=Param.positive(np.float32(0.1), 0.2))),
+    "drift": ScalingModel(
+        "power_law", noise=BestSoFar(raw=1.2), discrepancy=SlopeDrift(along="flops", rate=Param.positive(0.3, 0.5))
+    ),
     "literature": ScalingModel("chinchilla", priors="literature"),
     "own priors": ScalingModel("power_law", priors={"alpha": Param.positive(0.1, 0.3, unit="", doc="mine", group_sd=0.4)}),
 }
@@ -39,6 +43,11 @@ def test_there_and_back_through_json(model: ScalingModel) -> None:
 def test_every_law_survives(law: str) -> None:
     if get_law(law).function.__module__.startswith("bayescale."):
         assert from_spec(json.loads(json.dumps(to_spec(ScalingModel(law))))).law is get_law(law)
+
+
+def test_a_specification_of_before_there_was_drift_is_read() -> None:
+    spec = to_spec(ScalingModel("power_law"))
+    assert from_spec({name: value for name, value in spec.items() if name != "discrepancy"}) == ScalingModel("power_law")
 
 
 def test_reasons_survive_though_they_are_no_part_of_equality() -> None:

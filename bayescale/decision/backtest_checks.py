@@ -1,0 +1,96 @@
+"""Checks of a backtest: whether the intervals of forecasts like this one covered what came."""
+
+from __future__ import annotations
+
+from scipy import stats
+
+from bayescale.core.findings import Finding, Status
+from bayescale.evaluate.backtest import Backtest
+from bayescale.models.scaling import ScalingModel
+
+NAME = "calibration"
+
+#: Probability of the intervals whose coverage is judged.
+NOMINAL = 0.9
+
+#: Probability, if the intervals were right, of a coverage so low, below which it is a REVIEW or a FAIL. Backtests are small,
+#: and forecasts that are too sure are what this package is there to catch: hence not the 0.01 and 1e-4 of fitted runs.
+REVIEW_BELOW, FAIL_BELOW = 0.1, 0.005
+
+#: A coverage below this is no PASS, even where chance may have made it.
+LOWEST_PASS = 0.8
+
+
+def check_backtest(backtest: Backtest | None, *, model: ScalingModel | None = None) -> list[Finding]:
+    """What a backtest says about the forecasts of a model.
+
+    Parameters
+    ----------
+    backtest : Backtest, optional
+        Without one, calibration is not assessed.
+    model : ScalingModel, optional
+        The model under review, if it is to be compared with the one that was backtested.
+
+    Returns
+    -------
+    list of Finding
+        Coverage of the 90 % intervals: the lower tail of the binomial distribution of ``backtest.effective_n`` forecasts, FAIL
+        below 0.005, REVIEW below 0.1; else NOT_ASSESSED where there are too few to tell (they cover under 80 %, which chance
+        may have made; or none of them covering would be no FAIL). REVIEW where fits of the backtest missed the convergence
+        rule, or it is of another model.
+    """
+    if backtest is None:
+        advice = "Hold the largest runs back, forecast them, and count how many of the intervals cover: backtest(model, data)."
+        return [Finding(NAME, Status.NOT_ASSESSED, "not assessed, since no backtest was given", advice=advice)]
+    return [_coverage(backtest), *_fits(backtest), *_same(backtest, model)]
+
+
+def shortfall(coverage: float, number: float, nominal: float = NOMINAL) -> float:
+    """Binomial probability of a coverage so low or lower; of numbers that are not whole, by its incomplete beta function.
+
+    >>> round(shortfall(0.5, 2), 4)
+    0.19
+    """
+    hits = coverage * number
+    return 1.0 if coverage >= 1 else float(stats.beta.cdf(1 - nominal, number - hits, hits + 1))
+
+
+def _coverage(backtest: Backtest) -> Finding:
+    number, coverage = backtest.effective_n, backtest.coverage(NOMINAL)
+    chance = shortfall(coverage, number)
+    units = backtest.points[backtest.by or "cutoff"].nunique()
+    what = f"{units} {'group' if backtest.by else 'cut-off'}{'s' * (units != 1)}"
+    said = (
+        f"the {NOMINAL:.0%} intervals of the backtest cover {coverage:.0%} of {len(backtest.points)} forecasts "
+        f"({backtest.runs} runs, {what}: worth {number:.1f} independent ones)"
+    )
+    if chance < REVIEW_BELOW:
+        failed = chance < FAIL_BELOW
+        line = FAIL_BELOW if failed else REVIEW_BELOW
+        said = f"forecasts like this one were too sure of themselves: {said}, probability {chance:.1g} if they were right"
+        advice = (
+            "Widen what the model does not know (a discrepancy), try another law, or look at backtest.summary('distance') "
+            "for how far its forecasts hold."
+        )
+        return Finding(NAME, Status.FAIL if failed else Status.REVIEW, said, chance, line, advice)
+    if coverage < LOWEST_PASS or shortfall(0.0, number) >= FAIL_BELOW:
+        said = f"too few forecasts to tell calibration: {said}"
+        return Finding(NAME, Status.NOT_ASSESSED, said, chance, REVIEW_BELOW, "Add cut-offs, groups or runs above them.")
+    return Finding(NAME, Status.PASS, said, chance, REVIEW_BELOW)
+
+
+def _fits(backtest: Backtest) -> list[Finding]:
+    fits = backtest.fits
+    missed = int((~fits["converged"]).sum())
+    if not missed:
+        return []
+    said = f"{missed} of {len(fits)} fits of the backtest missed the convergence rule; their forecasts count as they stand"
+    return [Finding(NAME, Status.REVIEW, said, float(missed), 0.0, "Give it a sampler with more draws.")]
+
+
+def _same(backtest: Backtest, model: ScalingModel | None) -> list[Finding]:
+    if model is None or model == backtest.model:
+        return []
+    names = f"{backtest.model.law.name} there, {model.law.name} here"
+    said = f"the backtest is of another model than the fit ({names}; they differ in law, pooling, noise, discrepancy or priors)"
+    return [Finding(NAME, Status.REVIEW, said, advice="Backtest the model of the fit: backtest(fit.model, data).")]
