@@ -1,1 +1,1 @@
-"""Do intervals beyond the data cover what really happens, and how narrow are they? See ``python -m benchmarks.extrapolation``."""
+"""Do intervals beyond the data cover what really happens, and how narrow are they?"""

@@ -36,7 +36,7 @@ def run_curves(asked: argparse.Namespace) -> None:
         print(f"\n{curves.report_fits(found)}")
     for group, table in found.tables().items():
         size = {"IC": counts.get("IC", 0), "rest": len(chosen) - counts.get("IC", 0), "all": len(chosen)}[group]
-        print(f"\n{group}, {size} curves\n{printed(table)}")
+        print(f"\n{group} ({size})\n{printed(table)}")
     seconds = pd.DataFrame(found.seconds).set_index(["method", "run"]).round(1)
     print(f"\n{seconds.to_string()}\nin all: {seconds['CPU s'].sum():.0f} s CPU, {seconds['wall s'].sum():.0f} s wall")
     if asked.json:

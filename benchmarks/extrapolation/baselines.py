@@ -213,7 +213,7 @@ def last_third(x: Array, y: Array, at: Array, rng: np.random.Generator) -> Array
 
 
 def tested_line(x: Array, y: Array, at: Array, rng: np.random.Generator) -> Array:
-    """The same line; its noise grows with the distance in log x, as its misses beyond earlier cuts of the training points did."""
+    """The same line; its noise grows with the distance in log x, as its misses beyond earlier cuts did."""
     t, v, ahead = _logs(x, y, at)
     mean, wide, _ = _line(t, v, ahead)
     terms, squares = [], []
@@ -255,7 +255,7 @@ def bootstrap(curve: Curve) -> Baseline:
 
 
 def conformal(curve: Curve) -> Baseline:
-    """Split conformal: the law of the first two thirds misses the last third by so much; the law of all, and that much around it."""
+    """Split conformal: the law of all points, and around it what that of the first two thirds misses the last third by."""
 
     def forecast(x: Array, y: Array, at: Array, rng: np.random.Generator) -> Array:
         t, v, ahead = _logs(x, y, at)

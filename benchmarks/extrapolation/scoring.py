@@ -38,8 +38,8 @@ def log_density(draws: Array, truth: Array) -> Array:
 def score(draws: Array, truth: Array) -> dict[str, float]:
     """Scores of one curve from draws of y, shape (draw, point), and what happened.
 
-    RMSLE is of the median; densities are of y as given, by a kernel in log y, and ("by quantiles") by the normal with the draws'
-    median and 80 % interval; coverage is in per cent; the width of the 90 % interval is in log units. Beyond all draws the
+    RMSLE is of the median; densities are of y as given, by a kernel in log y, and ("by quantiles") by the normal with the
+    median and 80 % interval of the draws; coverage is in per cent; the width of the 90 % interval is in log units. Beyond all draws the
     kernel's tail falls faster than any forecast's: there the second density is the fairer one.
     """
     if len(draws) > SCORED:
