@@ -115,11 +115,11 @@ def recommended(
     pooling, why_pooling = _pooling(law, axes, runs, group)
     noise, why_noise = _noise(runs)
     if noise.on == "log" and not pooling and len(axes) == 1:
-        return _curve(runs, axes["x"], why_law)
+        return _curve(runs, axes["x"], why_law, why_pooling)
     return ScalingModel(law, axes=axes, pooling=pooling, noise=noise, reasons=(why_law, *why_pooling, why_noise))
 
 
-def _curve(runs: Runs, axis: str, why: str) -> ScalingModel:
+def _curve(runs: Runs, axis: str, why: str, more: Sequence[str]) -> ScalingModel:
     """The model of one curve: what was best of all that were tried on learning curves."""
     law = get_law("bent_power_law")
     why_law = why.replace(get_law("power_law_offset").name, law.name)
@@ -132,7 +132,7 @@ def _curve(runs: Runs, axis: str, why: str) -> ScalingModel:
             f"{runs.response} never rises along {axis}: taken for the best so far of noisy evaluations, and the forecast is of "
             "a raw one (noise=Gaussian() where each row was measured on its own)"
         )
-    reasons = (why_law, why_drift, why_noise)
+    reasons = (why_law, *more, why_drift, why_noise)
     return ScalingModel(law, axes={"x": axis}, noise=noise, discrepancy=SlopeDrift(), reasons=reasons)
 
 

@@ -28,8 +28,9 @@ from bayescale.infer.whitening import Whitening, learn, whiten
 from bayescale.models.binding import Binding, bind
 from bayescale.models.scaling import ScalingModel
 
-#: Tables that one call of a program advances: enough to fill the processor, few enough that stragglers do not idle the rest.
-TABLES = 16
+#: Tables that one call of a program advances, the least that will do: each number is a program of its own. More would wait
+#: for their stragglers without being faster.
+TABLES = (4, 16)
 
 #: A table is padded to the longest of its batch, as long as that has no more than so many times its rows.
 LONGEST = 2.5
@@ -243,8 +244,8 @@ def _calls(waiting: list[_Table]) -> Iterable[list[_Table]]:
     for table in waiting:
         groups.setdefault((id(table.made), table.binding.design.y.shape), []).append(table)
     for members in groups.values():
-        for i in range(0, len(members), TABLES):
-            yield members[i : i + TABLES]
+        for i in range(0, len(members), TABLES[-1]):
+            yield members[i : i + TABLES[-1]]
 
 
 def _pass(members: list[_Table], sampler: Hmc, windows: int, draws: int, tell: Callable[[], None]) -> None:
@@ -253,7 +254,8 @@ def _pass(members: list[_Table], sampler: Hmc, windows: int, draws: int, tell: C
     with double_precision():
         made = members[0].made
         assert made is not None
-        lanes = [members[min(i, len(members) - 1)] for i in range(TABLES)]
+        size = next(size for size in TABLES if size >= len(members))
+        lanes = [members[min(i, len(members) - 1)] for i in range(size)]
         chains = sampler.chains
         designs = jax.tree.map(lambda *a: np.repeat(np.stack(a), chains, axis=0), *(t.binding.design for t in lanes))
         states: Any = None

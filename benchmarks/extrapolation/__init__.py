@@ -1,1 +1,1 @@
-"""Do intervals beyond the data cover what really happens, and how narrow are they?"""
+"""Whether intervals beyond the data cover what really happens, and how narrow they are."""

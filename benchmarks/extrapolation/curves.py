@@ -16,7 +16,7 @@ import bayescale as bs
 from bayescale.infer.batch import fit_many
 from bayescale.models.discrepancy import SlopeDrift
 from bayescale.models.noise import CURVE_SIGMA, BestSoFar, Gaussian
-from bayescale.plots.style import COLOURS, FAINT, GREY, MARKERS, count, tidy
+from bayescale.plots.style import COLOURS, FAINT, GREY, MARKERS, log_axis, tidy
 from benchmarks.extrapolation.baselines import BASELINES
 from benchmarks.extrapolation.scoring import score, tables
 
@@ -28,6 +28,9 @@ FEWEST = 8
 
 #: Curves of the figure, and the method drawn beside ours.
 EXAMPLES, BESIDE = ("c010", "c084", "c002"), "line, tested"
+
+#: The factor in scale that a curve of the figure spans.
+WINDOW = 20
 
 
 @dataclass(frozen=True)
@@ -207,8 +210,9 @@ def _calibration(axes: Any, found: Found) -> None:
     """Left: coverage against nominal. Right: coverage of the 90 % interval against its width. Means over all curves."""
     table = found.tables()["all"]
     levels = [50, 80, 90]
-    for i, (method, row) in enumerate(table.iterrows()):
-        ours = str(method).startswith("bayescale")
+    rows = sorted(table.iterrows(), key=lambda row: row[0] not in MODELS)
+    for i, (method, row) in enumerate(rows):
+        ours = method in MODELS
         look = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "zorder": 3 if ours else 2}
         kind = "-" if ours else ":"
         axes[0].plot(levels, [row[f"cov {level}"] for level in levels], kind, label=method, markersize=5, **look)
@@ -216,11 +220,12 @@ def _calibration(axes: Any, found: Found) -> None:
         axes[1].annotate(str(method), (row["width 90"], row["cov 90"]), (5, 4), textcoords="offset points", fontsize=7)
     axes[0].plot([0, 100], [0, 100], color=GREY, linewidth=0.8)
     axes[0].set(xlim=(45, 95), ylim=(0, 100), xticks=levels, xlabel="nominal coverage, %", ylabel="coverage, %")
-    axes[0].legend(fontsize=7, ncols=2)
+    axes[0].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     axes[1].axhline(90, color=GREY, linewidth=0.8)
     axes[1].set(xscale="log", ylim=(0, 100), xlabel="mean width of the 90 % interval, log units", ylabel="coverage of it, %")
     for ax in axes:
         tidy(ax)
+    log_axis(axes[1], "x", "width")
 
 
 def _example(ax: Any, curve: Curve, found: Found) -> None:
@@ -231,9 +236,12 @@ def _example(ax: Any, curve: Curve, found: Found) -> None:
         if band is not None:
             ax.fill_between(curve.held.steps, band[0], band[2], color=colour, alpha=0.25, linewidth=0)
             ax.plot(curve.held.steps, band[1], color=colour, linewidth=1.2, label=method)
-    # A band without end would press everything else flat.
-    seen = np.concatenate([curve.shown.loss, curve.held.loss])
-    ax.set(xscale="log", yscale="log", xlabel=f"data seen, from {count(curve.shown.steps.min())}", title=curve.title)
-    ax.set_ylim(0.9 * seen.min(), 1.05 * seen.max())
+    # The end of the curve, and no more: a wide band would press everything else flat.
+    start = curve.held.steps.max() / WINDOW
+    near = np.log(np.concatenate([curve.shown.loss[curve.shown.steps >= start], curve.held.loss]))
+    ax.set(xlim=(start, 1.1 * curve.held.steps.max()), xlabel="data seen", title=curve.title)
+    ax.set_ylim(*np.exp([near.min() - 0.25 * np.ptp(near), near.max() + 0.1 * np.ptp(near)]))
+    log_axis(ax, "x", "tokens")
+    log_axis(ax, "y", "loss")
     ax.legend(fontsize=7)
     tidy(ax)

@@ -39,8 +39,8 @@ def score(draws: Array, truth: Array) -> dict[str, float]:
     """Scores of one curve from draws of y, shape (draw, point), and what happened.
 
     RMSLE is of the median; densities are of y as given, by a kernel in log y, and ("by quantiles") by the normal with the
-    median and 80 % interval of the draws; coverage is in per cent; the width of the 90 % interval is in log units. Beyond all draws the
-    kernel's tail falls faster than any forecast's: there the second density is the fairer one.
+    median and 80 % interval of the draws; coverage is in per cent; the width of the 90 % interval is in log units. Beyond all
+    draws the kernel's tail falls faster than any forecast's: there the second density is the fairer one.
     """
     if len(draws) > SCORED:
         draws = draws[np.linspace(0, len(draws) - 1, SCORED).astype(int)]

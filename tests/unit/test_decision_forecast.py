@@ -33,6 +33,10 @@ def table(runs: int = 30, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame({"params": params, "loss": (1.8 + 0.4 * (params / 10**8.5) ** -0.3) * noise})
 
 
+#: The truth as the recommended law states it, about the largest run: no plateau, and a floor that is most of the response.
+FAKE = {"level": 1.942, "floor": 0.927, "bend": -20.0, "width": 0.6, "alpha": 0.3}
+
+
 def truth(params: float) -> float:
     return float(1.8 + 0.4 * (params / 10**8.5) ** -0.3)
 
@@ -44,7 +48,7 @@ def no_sampling(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     def fake(model: ScalingModel, data: Runs, **asked: Any) -> Fit:
         calls.append({"model": model, "data": data, **asked})
-        return fake_fit(model, data, {"E": 1.8, "A": 0.4, "alpha": 0.3}, sd=0.002, draws=300)
+        return fake_fit(model, data, FAKE, sd=0.002, draws=300)
 
     monkeypatch.setattr(module, "fit", fake)
     return calls
@@ -89,8 +93,8 @@ def test_a_target_in_words_and_as_a_rule(no_sampling: list[dict[str, Any]]) -> N
 
 def test_chains_that_disagree_hold(no_sampling: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     def apart(model: ScalingModel, data: Runs, **asked: Any) -> Fit:
-        drawn = np.random.default_rng(0).normal(1.8, 0.001, (4, 300)) + np.array([[0.0], [0.01], [0.02], [0.03]])
-        return fake_fit(model, data, {"E": drawn, "A": 0.4, "alpha": 0.3}, sd=0.002, draws=300)
+        drawn = np.random.default_rng(0).normal(1.94, 0.001, (4, 300)) + np.array([[0.0], [0.01], [0.02], [0.03]])
+        return fake_fit(model, data, FAKE | {"level": drawn}, sd=0.002, draws=300)
 
     monkeypatch.setattr(module, "fit", apart)
     found = forecast(table(), {"params": 2e10}, target="loss<=2.5")
@@ -149,8 +153,8 @@ def test_it_shows_itself(no_sampling: list[dict[str, Any]]) -> None:
     text, html = str(found), found._repr_html_()
     assert repr(found) == text and text.splitlines()[0] == "Forecast of loss at 2 points, from 30 runs: GO"
     for said in (
-        "Model: power_law_offset(params)",
-        "law power_law_offset along params, which varies",
+        "Model: bent_power_law(params)",
+        "law bent_power_law along params, which varies",
         "90 % intervals",
         "GO: P(loss <= 2.2) = 1",
         "goes far beyond what was seen",

@@ -81,7 +81,7 @@ def test_what_depends_on_points_is_not_assessed_without_them() -> None:
 
 def test_calibration_is_not_assessed() -> None:
     assert only(review(fake()), "calibration", Status.NOT_ASSESSED).message.startswith("not assessed")
-    with pytest.raises(SpecError, match="backtest: expected None"):
+    with pytest.raises(SpecError, match="backtest: expected what backtest"):
         review(fake(), backtest=object())  # type: ignore[arg-type]
 
 

@@ -13,7 +13,8 @@ from bayescale.data.datasets import load_dataset
 from bayescale.data.runs import as_runs
 from bayescale.evaluate.recommend import recommended
 from bayescale.infer.fit import Fit
-from bayescale.models.noise import StudentT
+from bayescale.models.discrepancy import SlopeDrift
+from bayescale.models.noise import BestSoFar, Gaussian, StudentT
 from bayescale.models.pooling import NoPooling, PartialPooling
 from bayescale.models.scaling import ScalingModel
 
@@ -53,7 +54,7 @@ def test_size_and_data_that_vary_apart_take_a_law_of_both() -> None:
 
 def test_size_and_data_that_vary_together_take_one_variable() -> None:
     model = recommended(grid().assign(tokens=lambda t: 20 * t["params"], loss=lambda t: t["loss"] * (1 + 1e-3 * t.index)))
-    assert (model.law.name, dict(model.axes)) == ("power_law_offset", {"x": "params"})
+    assert (model.law.name, dict(model.axes)) == ("bent_power_law", {"x": "params"})
     assert "params and tokens vary together, so their exponents cannot be told apart" in model.reasons[0]
 
 
@@ -73,7 +74,7 @@ def test_data_that_vary_only_from_family_to_family_are_no_axis() -> None:
 
 def test_along_names_the_covariate() -> None:
     model = recommended(grid(), along="flops")
-    assert (model.law.name, dict(model.axes)) == ("power_law_offset", {"x": "flops"})
+    assert (model.law.name, dict(model.axes)) == ("bent_power_law", {"x": "flops"})
     for table in (grid(flops=1e20), as_runs(grid())):
         with pytest.raises(DataError, match="Did you mean 'flops'"):
             recommended(table, along="flosp")
@@ -136,14 +137,14 @@ def test_exponents_of_unlike_conventions_are_not_pooled() -> None:
 def test_a_response_that_may_be_negative_has_noise_on_the_plain_scale() -> None:
     df = grid().assign(regret=lambda t: t["loss"] - 3)
     assert recommended(df, response="regret").noise == StudentT(on="plain")
-    assert recommended(df.assign(regret=df["loss"]), response="regret").noise == StudentT()
+    assert recommended(df.assign(regret=df["loss"]), response="regret").noise.on == "log"
     with pytest.raises(DataError, match="expected a response above 0"):
         recommended(df.assign(loss=df["regret"]))
 
 
 def test_laws_in_nats_are_for_losses() -> None:
     model = recommended(grid().rename(columns={"loss": "perplexity"}), response="perplexity")
-    assert (model.law.name, dict(model.axes)) == ("power_law_offset", {"x": "flops"})
+    assert (model.law.name, dict(model.axes)) == ("bent_power_law", {"x": "flops"})
     assert "laws of both are in nats" in model.reasons[0]
 
 
@@ -176,3 +177,37 @@ def test_the_bundled_losses() -> None:
         "A": PartialPooling(("family", "dataset")),
         "alpha": PartialPooling(("architecture", "family")),
     }
+
+
+def curve(values: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({"steps": 100.0 * np.arange(1, len(values) + 1), "loss": values})
+
+
+FALLING = 2.0 + np.arange(1, 21.0) ** -0.5
+
+
+def test_a_curve_has_a_drifting_slope() -> None:
+    model = recommended(curve(FALLING + 0.1 * (np.arange(20) % 3 == 1)))
+    assert (model.law.name, model.discrepancy) == ("bent_power_law", SlopeDrift())
+    assert isinstance(model.noise, Gaussian)
+    assert "a slope that drifts" in reasons(model)
+
+
+def test_a_column_that_never_rises_is_the_best_so_far() -> None:
+    model = recommended(curve(FALLING))
+    assert model.noise == BestSoFar()
+    assert "loss never rises along steps" in reasons(model)
+    assert recommended(curve(FALLING).sample(frac=1, random_state=0)) == model  # rows in any order
+    assert hash(recommended(curve(FALLING * 3))) == hash(model)  # and no number of the table in it
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        curve(FALLING[:7]),  # too few to tell
+        curve(np.full(20, 2.0)),  # nothing is a minimum
+        pd.concat([curve(FALLING), curve(FALLING - 1e-3)]),  # a scale twice
+    ],
+)
+def test_other_columns_are_plain(table: pd.DataFrame) -> None:
+    assert isinstance(recommended(table).noise, Gaussian)
