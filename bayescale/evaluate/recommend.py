@@ -83,7 +83,7 @@ def recommended(
     DataError
         When the table has faults.
     NotIdentifiedError
-        When no covariate varies.
+        When no covariate varies, or the response of one curve does not.
     SpecError
         When ``along`` is no covariate, or the response is one that rises with scale.
 
@@ -121,11 +121,16 @@ def recommended(
 
 def _curve(runs: Runs, axis: str, why: str, more: Sequence[str]) -> ScalingModel:
     """The model of one curve: what was best of all that were tried on learning curves."""
+    if runs.table[runs.response].nunique() == 1:
+        raise NotIdentifiedError(
+            f"not identified: {runs.response} is the same in all {len(runs)} runs, so nothing says how it falls with {axis}. "
+            "Add runs of another scale, or digits."
+        )
     law = get_law("bent_power_law")
     why_law = why.replace(get_law("power_law_offset").name, law.name)
     why_drift = "a slope that drifts: no law holds for ever, and how far this one is left is told by its own slope"
     noise: Noise = Gaussian(sigma=CURVE_SIGMA)
-    why_noise = f"normal noise on the logarithm of {runs.response}, within a factor of 3.7 of {np.exp(CURVE_SIGMA.loc):.1%}"
+    why_noise = f"normal noise on the logarithm of {runs.response}, within a factor of 2.7 of {np.exp(CURVE_SIGMA.loc):.1%}"
     if _never_rises(runs, axis):
         noise = BestSoFar()
         why_noise = (

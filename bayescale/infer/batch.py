@@ -42,7 +42,7 @@ THREADS = 2
 WINDOWS, WINDOWS_AGAIN = 3, 2
 
 #: Later passes, each with twice the draws of the one before.
-PASSES = 3
+PASSES = 2
 
 #: Steps short enough for the walls of a law's posterior, trajectories that a table in a narrow place cannot make long for all.
 BATCH_SAMPLER = Hmc(draws=1000, target_accept=0.9, max_steps=16)

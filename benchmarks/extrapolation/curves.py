@@ -14,17 +14,12 @@ import pandas as pd
 
 import bayescale as bs
 from bayescale.infer.batch import fit_many
-from bayescale.models.discrepancy import SlopeDrift
-from bayescale.models.noise import CURVE_SIGMA, BestSoFar, Gaussian
 from bayescale.plots.style import COLOURS, FAINT, GREY, MARKERS, log_axis, tidy
 from benchmarks.extrapolation.baselines import BASELINES
 from benchmarks.extrapolation.scoring import score, tables
 
 FOLDER, FILE = "BAYESCALE_DATA_DIR", Path("curves_dev") / "curves_dev.csv"
 UNSET = f"{FOLDER} is not set: the curves are not bundled; it names the folder that holds {FILE.as_posix()}"
-
-#: From so many points a curve that never rises is held to be the best so far.
-FEWEST = 8
 
 #: Curves of the figure, and the method drawn beside ours.
 EXAMPLES, BESIDE = ("c010", "c084", "c002"), "line, tested"
@@ -109,22 +104,18 @@ def read_curves(only: Iterable[str] = ()) -> list[Curve]:
     return curves
 
 
-def model_for(table: pd.DataFrame) -> bs.ScalingModel:
-    """The law of a curve and what it does not say; a running minimum where the curve never rises."""
-    return bs.ScalingModel("bent_power_law", axes={"x": "steps"}, noise=_noise(table), discrepancy=SlopeDrift())
-
-
 def law_alone(table: pd.DataFrame) -> bs.ScalingModel:
-    """The same without the discrepancy."""
-    return bs.ScalingModel("bent_power_law", axes={"x": "steps"}, noise=_noise(table))
+    """The recommended model without its discrepancy."""
+    model = bs.recommended(table, along="steps")
+    return bs.ScalingModel(model.law, axes=model.axes, noise=model.noise)
 
 
-def _noise(table: pd.DataFrame) -> BestSoFar | Gaussian:
-    never_rises = len(table) >= FEWEST and bool((np.diff(table.loss) <= 0).all())
-    return BestSoFar() if never_rises else Gaussian(sigma=CURVE_SIGMA)
+def recommended(table: pd.DataFrame) -> bs.ScalingModel:
+    """What a user gets."""
+    return bs.recommended(table, along="steps")
 
 
-MODELS: dict[str, Callable[[pd.DataFrame], bs.ScalingModel]] = {"bayescale": model_for, "bayescale, law alone": law_alone}
+MODELS: dict[str, Callable[[pd.DataFrame], bs.ScalingModel]] = {"bayescale": recommended, "bayescale, law alone": law_alone}
 
 
 def run_baselines(curves: list[Curve], found: Found, seed: int) -> None:

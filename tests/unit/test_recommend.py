@@ -205,9 +205,13 @@ def test_a_column_that_never_rises_is_the_best_so_far() -> None:
     "table",
     [
         curve(FALLING[:7]),  # too few to tell
-        curve(np.full(20, 2.0)),  # nothing is a minimum
         pd.concat([curve(FALLING), curve(FALLING - 1e-3)]),  # a scale twice
     ],
 )
 def test_other_columns_are_plain(table: pd.DataFrame) -> None:
     assert isinstance(recommended(table).noise, Gaussian)
+
+
+def test_a_curve_that_does_not_move_is_refused() -> None:
+    with pytest.raises(NotIdentifiedError, match="loss is the same in all 20 runs"):
+        recommended(curve(np.full(20, 2.0)))
