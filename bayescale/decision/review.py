@@ -14,7 +14,7 @@ from bayescale.decision.prior_checks import priors
 from bayescale.decision.subject import Check, Subject
 from bayescale.decision.thresholds import Thresholds
 from bayescale.evaluate.backtest import Backtest
-from bayescale.prediction.points import At, Fitted, columns_of, read_points, unpack
+from bayescale.prediction.points import At, Fitted, columns_to_forecast, read_points, unpack
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def review(
     if backtest is not None and not isinstance(backtest, Backtest):
         raise SpecError(f"backtest: expected what backtest(...) returns, got {type(backtest).__name__}")
     fitted, labels = unpack(fit)
-    points = None if at is None else read_points(fitted, at, labels, columns_of(fitted))
+    points = None if at is None else read_points(fitted, at, labels, columns_to_forecast(fitted))
     subject = Subject(fitted, points, thresholds or Thresholds(), backtest)
     agreed = not fitted.convergence.faults
     findings: list[Finding] = []

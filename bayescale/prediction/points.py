@@ -15,6 +15,7 @@ from bayescale.core.names import CHAIN, DRAW, POINT
 from bayescale.data.runs import Runs
 from bayescale.data.schema import FLOP_PER_PARAM_TOKEN, TOKENS_PER_PARAM, breaches, near, read_labels, read_numbers
 from bayescale.infer.fit import Fit, Selection
+from bayescale.models.binding import axis_of_path
 
 Array = NDArray[np.float64]
 Fitted = Fit | Selection
@@ -38,6 +39,12 @@ def columns_of(fit: Fit) -> tuple[str, ...]:
     """The columns from which the law of a fit reads its covariates."""
     axes = fit.binding.axes
     return tuple(axes[c] for c in fit.model.law.covariates)
+
+
+def columns_to_forecast(fit: Fit) -> tuple[str, ...]:
+    """The columns of the law, and the one along which its slope drifts."""
+    drift = [axis_of_path(fit.model, fit.binding.axes, fit.data)] if fit.model.discrepancy else []
+    return tuple(dict.fromkeys((*columns_of(fit), *drift)))
 
 
 def complete(known: Mapping[str, Array], wanted: Iterable[str]) -> dict[str, Array]:

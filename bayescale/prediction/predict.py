@@ -14,7 +14,7 @@ from bayescale.infer.fit import Fit
 from bayescale.models.noise import from_noise_scale, to_noise_scale
 from bayescale.prediction.discrepancy import discrepancy_draws
 from bayescale.prediction.parameters import Array, Unseen, generator, parameter_draws
-from bayescale.prediction.points import At, Fitted, columns_of, coordinates_of, read_points, unpack
+from bayescale.prediction.points import At, Fitted, columns_to_forecast, coordinates_of, read_points, unpack
 from bayescale.prediction.values import law_values
 
 Kind = Literal["mean", "response"]
@@ -70,7 +70,7 @@ def predict(
     fitted, labels = unpack(fit)
     if kind not in ("mean", "response"):
         raise SpecError("kind: " + unknown("word", str(kind), ("mean", "response")))
-    table = read_points(fitted, at, labels, columns_of(fitted))
+    table = read_points(fitted, at, labels, columns_to_forecast(fitted))
     parameters = parameter_draws(fitted, table, generator(seed, 0), unseen)
     values = mean_at(fitted, table, parameters)
     if kind == "response":

@@ -109,3 +109,11 @@ def test_without_a_discrepancy_there_is_none() -> None:
 
 def fitted_plain(model: bs.ScalingModel) -> bs.Fit:
     return fake_fit(model, pd.DataFrame({"steps": X, "loss": LOSS}), draws=200)
+
+
+def test_a_saved_fit_forecasts_the_same(tmp_path) -> None:
+    fit = fitted()
+    back = bs.load(bs.save(fit, tmp_path / "fit.nc"))
+    assert back.model == fit.model
+    at = {"steps": [5.0, 1e4]}
+    np.testing.assert_array_equal(predict(back, at)["loss"], predict(fit, at)["loss"])
