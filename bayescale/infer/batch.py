@@ -44,6 +44,9 @@ WINDOWS, WINDOWS_AGAIN = 3, 2
 #: Later passes, each with twice the draws of the one before.
 PASSES = 2
 
+#: Where too many draws diverged, the next pass takes so much of the step that it adapts.
+SHORTER = 0.6
+
 #: Steps short enough for the walls of a law's posterior, trajectories that a table in a narrow place cannot make long for all.
 BATCH_SAMPLER = Hmc(draws=1000, target_accept=0.9, max_steps=16)
 
@@ -66,6 +69,7 @@ class _Table:
     states: tuple[np.ndarray, ...] | None = None
     results: dict[str, Any] | None = None
     agreed: bool = False
+    stretch: float = 1.0
 
     def draws(self) -> Draws:
         """What is kept."""
@@ -273,8 +277,9 @@ def _pass(members: list[_Table], sampler: Hmc, windows: int, draws: int, tell: C
             if window + 1 < windows:
                 _learn(members, np.concatenate(warm[1:], axis=1), warm[-1][:, -1], chains)
         kept = []
-        for _ in range(draws):
-            states, (flat, info) = made.advance_many(states, False, np.ones(len(keys)), keys, z, designs, white)
+        for i in range(draws):
+            stretch = np.repeat([t.stretch for t in lanes], chains) if i == 0 else np.ones(len(keys))
+            states, (flat, info) = made.advance_many(states, False, stretch, keys, z, designs, white)
             kept.append((np.asarray(flat), to_numpy(info)))
             tell()
         for i, table in enumerate(members):
@@ -298,6 +303,7 @@ def _judge(table: _Table) -> None:
     table.results = finish(table.made, drawn.flat, table.design)  # type: ignore[arg-type]
     dims, coords = parameter_dims(table.binding), coordinates(table.binding, table.runs)
     diverged = drawn.info["diverging"].mean() > MAX_DIVERGENT
+    table.stretch *= SHORTER if diverged else 1.0
     table.agreed = not diverged and agreement_of(table.results, dims, coords) is Agreement.AGREED
 
 
