@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -21,7 +21,7 @@ from bayescale.infer.fit import Fit, agreement_of, assemble, finish, read_runs
 from bayescale.infer.mode import find_mode, scales_to_hold
 from bayescale.infer.programs import Programs, programs
 from bayescale.infer.progress import progress_bar
-from bayescale.infer.sample import Draws
+from bayescale.infer.sample import Draws, join, join_info, random_keys
 from bayescale.infer.samplers import CHUNK, WINDOW, Hmc, Sampler
 from bayescale.infer.tree import coordinates, parameter_dims
 from bayescale.infer.whitening import Whitening, learn, whiten
@@ -51,32 +51,30 @@ SHORTER = 0.6
 BATCH_SAMPLER = Hmc(draws=1000, target_accept=0.9, max_steps=16)
 
 
-@dataclass
-class _Table:
-    """One table on its way: what it is, where its chains are, what they have drawn."""
+@dataclass(frozen=True)
+class _Bound:
+    """One table before anything is computed."""
 
     key: Any
     runs: Runs
     binding: Binding
-    rng: np.random.Generator
     seed: int
-    made: Programs | None = None
-    design: Any = None
-    prior: np.ndarray | None = None
-    white: Whitening | None = None
-    z: np.ndarray | None = None
-    kept: list[tuple[np.ndarray, dict[str, np.ndarray]]] = field(default_factory=list)
-    states: tuple[np.ndarray, ...] | None = None
-    results: dict[str, Any] | None = None
+
+
+@dataclass
+class _Table:
+    """One table on its way: where its chains are, and what they have drawn."""
+
+    bound: _Bound
+    rng: np.random.Generator
+    made: Programs
+    design: Any
+    prior: np.ndarray
+    white: Whitening
+    z: np.ndarray
+    drawn: Draws | None = None
     agreed: bool = False
     stretch: float = 1.0
-
-    def draws(self) -> Draws:
-        """What is kept."""
-        assert self.prior is not None
-        flat = np.concatenate([flat for flat, _ in self.kept], axis=1)
-        info = {name: np.concatenate([i[name] for _, i in self.kept], axis=1) for name in self.kept[0][1]}
-        return Draws(flat, info, self.prior, self.results or {})
 
 
 def fit_many[Key: Hashable](
@@ -123,13 +121,14 @@ def fit_many[Key: Hashable](
     """
     sampler = sampler or BATCH_SAMPLER
     _check(model, data, sampler)
-    tables = _read(model, data, columns, response, seed)
+    bound = _read(model, data, columns, response, seed)
     with double_precision(), compilation_cache_of_ours(), progress_bar(progress, "chunk") as report:
-        for i, table in enumerate(tables):
-            report(i, len(tables), "finding the modes")
-            _start(table, sampler)
+        tables: list[_Table] = []
+        for one in bound:
+            report(len(tables), len(bound), "finding the modes")
+            tables.append(_start(one, sampler))
         _run(tables, sampler, report)
-        fits = {t.key: _assembled(t, sampler) for t in tables}
+        fits = {t.bound.key: _assembled(t, sampler) for t in tables}
     faults = {key: fit for key, fit in fits.items() if fit.convergence.faults}
     if strict and faults:
         told = "\n".join(f"  - {key}: {fit.convergence.faults[0]}" for key, fit in list(faults.items())[:10])
@@ -159,7 +158,7 @@ def _read(
     columns: Mapping[str, str] | None,
     response: str,
     seed: int,
-) -> list[_Table]:
+) -> list[_Bound]:
     """Every table read and bound; what is wrong with any of them is told at once."""
     models = model if isinstance(model, Mapping) else dict.fromkeys(data, model)
     read, faults = {}, []
@@ -176,10 +175,9 @@ def _read(
         rows = -(-max(len(read[key][1]) for key in members) // 8) * 8
         for key in members:
             found, runs, _ = read[key]
-            own = int(runs.digest[:12], 16)
-            out.append(_Table(key, runs, bind(found, runs, rows=rows), np.random.default_rng([seed, own]), seed))
+            out.append(_Bound(key, runs, bind(found, runs, rows=rows), seed))
     order = {key: i for i, key in enumerate(data)}
-    return sorted(out, key=lambda t: order[t.key])
+    return sorted(out, key=lambda one: order[one.key])
 
 
 def _batches(read: Mapping[Any, tuple[ScalingModel, Runs, Binding]]) -> Iterable[list[Any]]:
@@ -202,15 +200,16 @@ def _structure(binding: Binding) -> tuple[Any, ...]:
     return (*slots, None if path is None else path.span.shape)
 
 
-def _start(table: _Table, sampler: Hmc) -> None:
-    """Mode and first whitening of a table."""
-    table.design = jax.tree.map(jax.numpy.asarray, table.binding.design)
-    made = table.made = programs(table.binding.model, sampler, table.design, table.runs.response)
-    table.prior = np.asarray(made.prior(_keys(table.rng, sampler.chains * CHUNK), table.design))
-    held = scales_to_hold(made.sites, len(table.runs))
-    mode, hessian = find_mode(lambda at: made.energy_and_slope(at, table.design), table.prior[:32], held)
-    table.white = whiten(mode, hessian)
-    table.z = table.rng.standard_normal((sampler.chains, dimension(made.sites)))
+def _start(bound: _Bound, sampler: Hmc) -> _Table:
+    """A table with its mode and first whitening."""
+    rng = np.random.default_rng([bound.seed, int(bound.runs.digest[:12], 16)])
+    design = jax.tree.map(jax.numpy.asarray, bound.binding.design)
+    made = programs(bound.binding.model, sampler, design, bound.runs.response)
+    prior = np.asarray(made.prior(random_keys(rng, sampler.chains * CHUNK), design))
+    held = scales_to_hold(made.sites, len(bound.runs))
+    mode, hessian = find_mode(lambda at: made.energy_and_slope(at, design), prior[:32], held)
+    z = rng.standard_normal((sampler.chains, dimension(made.sites)))
+    return _Table(bound, rng, made, design, prior, whiten(mode, hessian), z)
 
 
 def _run(tables: list[_Table], sampler: Hmc, report: Callable[[int, int, str], None]) -> None:
@@ -246,7 +245,7 @@ def _calls(waiting: list[_Table]) -> Iterable[list[_Table]]:
     """Tables that go through a program together."""
     groups: dict[Any, list[_Table]] = {}
     for table in waiting:
-        groups.setdefault((id(table.made), table.binding.design.y.shape), []).append(table)
+        groups.setdefault((id(table.made), table.design.y.shape), []).append(table)
     for members in groups.values():
         for i in range(0, len(members), TABLES[-1]):
             yield members[i : i + TABLES[-1]]
@@ -257,15 +256,14 @@ def _pass(members: list[_Table], sampler: Hmc, windows: int, draws: int, tell: C
     # Double precision is a setting of the thread.
     with double_precision():
         made = members[0].made
-        assert made is not None
         size = next(size for size in TABLES if size >= len(members))
         lanes = [members[min(i, len(members) - 1)] for i in range(size)]
         chains = sampler.chains
-        designs = jax.tree.map(lambda *a: np.repeat(np.stack(a), chains, axis=0), *(t.binding.design for t in lanes))
+        designs = jax.tree.map(lambda *a: np.repeat(np.stack(a), chains, axis=0), *(t.bound.binding.design for t in lanes))
         states: Any = None
         for window in range(windows):
-            keys = np.concatenate([_keys(t.rng, chains) for t in lanes])
-            z = np.concatenate([np.asarray(t.z) for t in lanes])
+            keys = np.concatenate([random_keys(t.rng, chains) for t in lanes])
+            z = np.concatenate([t.z for t in lanes])
             white = jax.tree.map(lambda *a: np.repeat(np.stack(a), chains, axis=0), *(t.white for t in lanes))
             if states is None:
                 states = made.blank_many(keys, z, designs, white)
@@ -284,10 +282,10 @@ def _pass(members: list[_Table], sampler: Hmc, windows: int, draws: int, tell: C
             tell()
         for i, table in enumerate(members):
             mine = slice(i * chains, (i + 1) * chains)
-            table.kept = [(flat[mine], {name: values[mine] for name, values in info.items()}) for flat, info in kept]
-            _judge(table)
+            own = [(flat[mine], {name: values[mine] for name, values in info.items()}) for flat, info in kept]
+            drawn = _judge(table, join(own), join_info(own))
             if not table.agreed:
-                _learn([table], table.draws().flat, table.draws().flat[:, -1], chains)
+                _learn([table], drawn.flat, drawn.flat[:, -1], chains)
 
 
 def _learn(members: list[_Table], flat: np.ndarray, last: np.ndarray, chains: int) -> None:
@@ -298,19 +296,19 @@ def _learn(members: list[_Table], flat: np.ndarray, last: np.ndarray, chains: in
         table.z = table.white.z(last[mine])
 
 
-def _judge(table: _Table) -> None:
-    drawn = table.draws()
-    table.results = finish(table.made, drawn.flat, table.design)  # type: ignore[arg-type]
-    dims, coords = parameter_dims(table.binding), coordinates(table.binding, table.runs)
-    diverged = drawn.info["diverging"].mean() > MAX_DIVERGENT
+def _judge(table: _Table, flat: np.ndarray, info: dict[str, np.ndarray]) -> Draws:
+    """Take the draws of a pass, and see whether they meet the rule."""
+    bound = table.bound
+    table.drawn = Draws(flat, info, table.prior, finish(table.made, flat, table.design))
+    dims, coords = parameter_dims(bound.binding), coordinates(bound.binding, bound.runs)
+    diverged = info["diverging"].mean() > MAX_DIVERGENT
     table.stretch *= SHORTER if diverged else 1.0
-    table.agreed = not diverged and agreement_of(table.results, dims, coords) is Agreement.AGREED
+    table.agreed = not diverged and agreement_of(table.drawn.results, dims, coords) is Agreement.AGREED
+    return table.drawn
 
 
 def _assembled(table: _Table, sampler: Sampler) -> Fit:
-    prior = finish(table.made, table.prior.reshape(sampler.chains, CHUNK, -1), table.design)  # type: ignore[arg-type,union-attr]
-    return assemble(table.binding, table.runs, table.draws(), prior, table.seed, sampler)
-
-
-def _keys(rng: np.random.Generator, number: int) -> np.ndarray:
-    return rng.integers(0, 2**32, size=(number, 2), dtype=np.uint32)
+    bound, drawn = table.bound, table.drawn
+    assert drawn is not None, "every table goes through the first pass"
+    prior = finish(table.made, table.prior.reshape(sampler.chains, CHUNK, -1), table.design)
+    return assemble(bound.binding, bound.runs, drawn, prior, bound.seed, sampler)

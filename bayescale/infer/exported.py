@@ -33,7 +33,7 @@ def exported(function: Callable[..., Any], options: dict[str, int], key: str) ->
         Says which function this is, beyond the package's own code; empty when text cannot say it, and then, as when the cache
         is off, it is compiled in the plain way.
     """
-    made: dict[Any, Callable[..., Any]] = {}
+    made: dict[Any, Callable[..., Any] | None] = {}
     plain = jax.jit(function, compiler_options=options)
 
     def call(*args: Any) -> Any:
@@ -46,19 +46,25 @@ def exported(function: Callable[..., Any], options: dict[str, int], key: str) ->
         shapes = tree, tuple(jax.typeof(leaf) for leaf in leaves)
         if shapes not in made:
             program = _program(function, leaves, tree, folder / "programs" / _digest(key, shapes))
-            made[shapes] = jax.jit(program.call, compiler_options=options)
-        return made[shapes](*leaves)
+            made[shapes] = jax.jit(program.call, compiler_options=options) if program is not None else None
+        kept = made[shapes]
+        return kept(*leaves) if kept else plain(*args)
 
     return call
 
 
-def _program(function: Callable[..., Any], leaves: list[Any], tree: Any, path: Path) -> jax.export.Exported:
+def _program(function: Callable[..., Any], leaves: list[Any], tree: Any, path: Path) -> jax.export.Exported | None:
+    """The program that is kept, or a new one; None where JAX cannot export it (a custom call of some device)."""
     try:
         return jax.export.deserialize(bytearray(path.read_bytes()))
     except Exception:  # there is none yet, or a broken one, or one in a format that this JAX does not read
+        pass
+    try:
         program = jax.export.export(jax.jit(lambda *flat: function(*jax.tree.unflatten(tree, flat))))(*leaves)
         _write(path, bytes(program.serialize()))
-        return program
+    except (ValueError, NotImplementedError):
+        return None
+    return program
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -75,7 +75,7 @@ def sample(
     """
     rng = np.random.default_rng(seed)
     chains = sampler.chains
-    prior = np.asarray(made.prior(_keys(rng, chains * CHUNK), design))
+    prior = np.asarray(made.prior(random_keys(rng, chains * CHUNK), design))
     hierarchical = any("_tau" in site.name for site in made.sites)
     windows = WINDOWS_OF_MANY if hierarchical or dimension(made.sites) > MANY else WINDOWS
     first, least = windows * (WINDOW // CHUNK), -(-sampler.draws // CHUNK)
@@ -90,7 +90,7 @@ def sample(
     states: Any = None
     try:
         for window in range(windows):
-            keys, warm = _keys(rng, chains), []
+            keys, warm = random_keys(rng, chains), []
             for i in range(WINDOW // CHUNK):
                 report(done, first + least, "warming up")
                 states = made.blank(keys, z, design, white) if states is None else states
@@ -117,27 +117,29 @@ def sample(
                 done -= len(kept)
                 kept.clear()
             else:
-                results = finish(_join(kept))
+                results = finish(join(kept))
     except KeyboardInterrupt:
         if not kept:
             raise
-        return Draws(_join(kept), _join_info(kept), prior, finish(_join(kept)), interrupted=True)
+        return Draws(join(kept), join_info(kept), prior, finish(join(kept)), interrupted=True)
     report(done, done, "done")
-    return Draws(_join(kept), _join_info(kept), prior, results)
+    return Draws(join(kept), join_info(kept), prior, results)
 
 
 def _divergent(kept: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> float:
     return float(np.mean([info["diverging"] for _, info in kept]))
 
 
-def _keys(rng: np.random.Generator, number: int) -> np.ndarray:
+def random_keys(rng: np.random.Generator, number: int) -> np.ndarray:
     """JAX's raw keys, made by NumPy: any pair of words is one, and nothing is compiled to split them."""
     return rng.integers(0, 2**32, size=(number, 2), dtype=np.uint32)
 
 
-def _join(kept: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> np.ndarray:
+def join(kept: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> np.ndarray:
+    """Draws of all chunks, shape (chain, draw, dim)."""
     return np.concatenate([flat for flat, _ in kept], axis=1)
 
 
-def _join_info(kept: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> dict[str, np.ndarray]:
+def join_info(kept: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> dict[str, np.ndarray]:
+    """Sampler statistics of all chunks, shape (chain, draw) each."""
     return {name: np.concatenate([info[name] for _, info in kept], axis=1) for name in kept[0][1]}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 
@@ -63,6 +62,6 @@ class SlopeDrift:
         return rate, size
 
 
-def mean_slope(fall: Any, span: Any) -> Any:
+def mean_slope(xp: Any, fall: Any, span: Any) -> Any:
     """Size of a law's mean slope over a curve, from its fall in log and the curve's span in log scale."""
-    return jnp.sqrt(fall**2 + 1e-12) / jnp.maximum(span, LEAST_SPAN)
+    return xp.sqrt(fall**2 + 1e-12) / xp.maximum(span, LEAST_SPAN)

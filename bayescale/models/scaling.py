@@ -182,7 +182,7 @@ class ScalingModel:
                 sd /= jnp.sqrt(numpyro.sample("precision_latent", dist.Gamma(tails / 2, tails / 2)))
         if self.discrepancy is not None:
             rate, size = self.discrepancy.sample(design.priors)
-            slope = mean_slope(loc[path.ends[:, 0]] - loc[path.ends[:, 1]], path.span)
+            slope = mean_slope(jnp, loc[path.ends[:, 0]] - loc[path.ends[:, 1]], path.span)
             drift = Drift(rate, size * slope)
         y = to_noise_scale(self.noise, design.y)
         minimum = isinstance(self.noise, BestSoFar)

@@ -14,7 +14,7 @@ from bayescale.core.names import CHAIN, DRAW
 from bayescale.infer.fit import Fit
 from bayescale.models import kalman, running_minimum
 from bayescale.models.binding import axis_of_path
-from bayescale.models.discrepancy import LEAST_SPAN
+from bayescale.models.discrepancy import mean_slope
 from bayescale.models.kalman import Drift, State
 from bayescale.models.noise import BestSoFar, to_noise_scale
 from bayescale.prediction.parameters import generator, parameter_draws
@@ -75,9 +75,8 @@ class _Curves:
         code = self.known[key]
         places = np.flatnonzero(self.codes == code)
         rows = self.order[places]
-        span = max(float(self.path.span[code]), LEAST_SPAN)
-        fall = np.abs(self.law[..., rows[0]] - self.law[..., rows[-1]])
-        drift = Drift(self.rate, self.size * fall / span)
+        slope = mean_slope(np, self.law[..., rows[0]] - self.law[..., rows[-1]], self.path.span[code])
+        drift = Drift(self.rate, self.size * slope)
         filtered = self._filter(drift, places, rows)
         top, out = self.u[rows[-1]], np.empty((*self.rate.shape, len(u)))
         end = _draw(filtered[-1], rng)
@@ -111,8 +110,7 @@ class _Curves:
     def _unseen(self, u: Array, rng: np.random.Generator) -> Array:
         """A curve that nothing is known of but the law: its drift is nought at the reference run."""
         lowest, largest = np.asarray(self.path.ends).T
-        slope = np.abs(self.law[..., largest] - self.law[..., lowest]).mean(axis=-1)
-        slope = slope / max(float(np.mean(self.path.span)), LEAST_SPAN)
+        slope = mean_slope(np, self.law[..., lowest] - self.law[..., largest], self.path.span).mean(axis=-1)
         drift = Drift(self.rate, self.size * slope)
         axis = axis_of_path(self.fit.model, self.fit.binding.axes, self.fit.data)
         read = [c for c, column in self.fit.binding.axes.items() if column == axis]

@@ -74,7 +74,10 @@ def predict(
     parameters = parameter_draws(fitted, table, generator(seed, 0), unseen)
     values = mean_at(fitted, table, parameters)
     if kind == "response":
-        values = values * np.exp(discrepancy_draws(fitted, table, generator(seed, 2)))
+        noise = fitted.model.noise
+        if fitted.model.discrepancy is not None:
+            drift = discrepancy_draws(fitted, table, generator(seed, 2))
+            values = np.asarray(from_noise_scale(noise, to_noise_scale(noise, values) + drift))
         values = new_runs(fitted, values, known_errors(fitted, table), generator(seed, 1))
     name = fitted.response
     unit = {"units": fitted.data.units[name]} if name in fitted.data.units else {}

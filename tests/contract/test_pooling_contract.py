@@ -132,7 +132,7 @@ def wide() -> Law:
     return Law("wide", ("x",), FrozenMap(priors), curve)
 
 
-def agree(binding: Binding, frame: pd.DataFrame, stated: Law | None = None, points: int = 3) -> None:
+def assert_agree(binding: Binding, frame: pd.DataFrame, stated: Law | None = None, points: int = 3) -> None:
     """Both sides give the same density, up to one constant for all points; ``stated`` is the law with the priors meant."""
     flats = np.random.default_rng(1).normal(0.0, 0.7, (points, size(binding)))
     parameters, ours = model_side(binding, flats)
@@ -144,12 +144,12 @@ def agree(binding: Binding, frame: pd.DataFrame, stated: Law | None = None, poin
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_density_is_the_stated_one(kind: str) -> None:
-    agree(*bound(KINDS[kind]))
+    assert_agree(*bound(KINDS[kind]))
 
 
 @pytest.mark.parametrize("kind", ["none", "partial"])
 def test_density_on_every_link(kind: str, wide: Law) -> None:
-    agree(*bound(KINDS[kind], wide, noise=Gaussian()))
+    assert_agree(*bound(KINDS[kind], wide, noise=Gaussian()))
 
 
 def test_density_of_a_law_of_two_variables() -> None:
@@ -157,7 +157,7 @@ def test_density_of_a_law_of_two_variables() -> None:
     runs = Runs.from_frame(frame)
     for law in ("chinchilla", "gadre_overtrain"):
         mixed = {"A": KINDS["nested"], "B": KINDS["partial"], "E": NoPooling("text")}
-        agree(bind(ScalingModel(law, pooling=mixed), runs), runs.table)
+        assert_agree(bind(ScalingModel(law, pooling=mixed), runs), runs.table)
 
 
 def test_own_priors_are_the_density() -> None:
@@ -165,7 +165,7 @@ def test_own_priors_are_the_density() -> None:
     binding, frame = bound(KINDS["partial"], priors=priors)
     stated = get_law("power_law_offset")
     stated = replace(stated, params=FrozenMap({name: priors.get(name, param) for name, param in stated.params.items()}))
-    agree(binding, frame, stated)
+    assert_agree(binding, frame, stated)
 
 
 @pytest.mark.parametrize("kind", ["complete", "partial"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +9,7 @@ import pytest
 import bayescale as bs
 from bayescale.core.errors import ConvergenceError, DataError, SpecError
 from bayescale.infer import batch
+from tests.compilations import compilations
 
 MODEL = bs.ScalingModel("power_law", axes={"x": "params"}, noise=bs.Gaussian())
 SHORT = bs.Hmc(draws=200, max_steps=8)
@@ -50,17 +50,8 @@ def test_a_batch_agrees_with_a_fit_alone(fits: dict[str, bs.Fit]) -> None:
 
 
 def test_the_same_seed_and_nothing_compiled_again(fits: dict[str, bs.Fit]) -> None:
-    compiled: list[str] = []
-
-    def listen(name: str, *_: object, **__: object) -> None:
-        if "backend_compile" in name:
-            compiled.append(name)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
+    with compilations() as compiled:
         again = bs.fit_many(MODEL, TABLES, sampler=SHORT, seed=3)
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
     assert not compiled
     for key, fit in fits.items():
         np.testing.assert_array_equal(fit.posterior["alpha"], again[key].posterior["alpha"])

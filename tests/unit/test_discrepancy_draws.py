@@ -74,6 +74,16 @@ def test_a_forecast_holds_law_drift_and_noise() -> None:
     assert run.std() == pytest.approx(np.sqrt(covariance[0, 0] + SIGMA**2), rel=0.05)
 
 
+def test_on_the_plain_scale_the_drift_adds() -> None:
+    plain = bs.ScalingModel("power_law", axes={"x": "steps"}, noise=bs.Gaussian(on="plain"), discrepancy=bs.SlopeDrift())
+    fit, at = fitted(plain), pd.DataFrame({"steps": [1e4]})
+    law = predict(fit, at, kind="mean")["loss"].to_numpy().mean()
+    drift = discrepancy_draws(fit, at, np.random.default_rng(0))
+    run = predict(fit, at)["loss"].to_numpy()
+    assert run.mean() == pytest.approx(law + drift.mean(), abs=8 * run.std() / np.sqrt(8000))
+    assert run.std() == pytest.approx(np.hypot(drift.std(), SIGMA), rel=0.06)
+
+
 def test_an_unseen_curve_has_a_path_of_its_own() -> None:
     model = bs.ScalingModel(
         "power_law",

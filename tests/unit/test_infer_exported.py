@@ -77,3 +77,13 @@ def test_a_folder_that_cannot_be_written_does_no_harm(folder: Path) -> None:
 def test_it_is_plain_when_the_cache_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "off")
     np.testing.assert_array_equal(exported(lambda x: jnp.sin(x), {}, "a")(np.zeros(2)), [0, 0])
+
+
+def test_a_program_that_cannot_be_exported_runs_all_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("a custom call")
+
+    monkeypatch.setattr(module.jax.export, "export", refuse)
+    _, function = counted()
+    np.testing.assert_array_equal(exported(function, {}, "a")(TREE, 2.0)["sum"], [2, 3, 4])
+    assert not (folder / "programs").exists()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 
 import jax
@@ -22,6 +21,7 @@ from bayescale.infer import fit as module
 from bayescale.infer.fit import Fit
 from bayescale.laws import base
 from benchmarks.recovery import CASES, simulate
+from tests.compilations import compilations
 from tests.contract.reference_density import log_likelihood
 
 CASE = CASES["one family"]
@@ -39,22 +39,6 @@ def table(runs: int = 12, seed: int = 0) -> pd.DataFrame:
 def again(data=None, sampler=SHORT, model=CASE.model, **kwargs) -> Fit:
     """A fit that compiles nothing, as ``one_family`` was made before."""
     return bs.fit(model, table() if data is None else data, sampler=sampler, strict=False, **kwargs)
-
-
-@contextmanager
-def compilations() -> Iterator[list[str]]:
-    """Names of the events of XLA's compiler in the block."""
-    seen: list[str] = []
-
-    def listen(name: str, *_: object, **__: object) -> None:
-        if "backend_compile" in name:
-            seen.append(name)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield seen
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 class TestTree:

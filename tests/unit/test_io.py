@@ -68,7 +68,7 @@ def path(fitted: Fit, tmp_path: Path) -> Path:
     return save(fitted, tmp_path / "fit.nc")
 
 
-def same(a: xr.DataTree, b: xr.DataTree) -> None:
+def assert_same(a: xr.DataTree, b: xr.DataTree) -> None:
     """Equal to the last bit, in the same order and of the same types."""
     assert [node.path for node in a.subtree] == [node.path for node in b.subtree]
     assert a.attrs == b.attrs
@@ -86,7 +86,7 @@ def same(a: xr.DataTree, b: xr.DataTree) -> None:
 
 def test_what_comes_back_is_what_was_saved(fitted: Fit, path: Path) -> None:
     back = load(path)
-    same(fitted.tree, back.tree)
+    assert_same(fitted.tree, back.tree)
     assert back.model == fitted.model
     assert back.model.reasons == ("because",)
     pd.testing.assert_frame_equal(back.data.table, fitted.data.table)
@@ -98,14 +98,14 @@ def test_what_comes_back_is_what_was_saved(fitted: Fit, path: Path) -> None:
 
 
 def test_a_loaded_fit_saves_the_same_again(fitted: Fit, path: Path, tmp_path: Path) -> None:
-    same(load(save(load(path), tmp_path / "again.nc")).tree, fitted.tree)
+    assert_same(load(save(load(path), tmp_path / "again.nc")).tree, fitted.tree)
     assert not any(v.encoding for node in load(path).tree.subtree for v in node.variables.values())
 
 
 def test_saving_leaves_the_fit_alone(fitted: Fit, tmp_path: Path) -> None:
     before = fitted.tree.copy(deep=True)
     save(fitted, tmp_path / "fit.nc")
-    same(before, fitted.tree)
+    assert_same(before, fitted.tree)
 
 
 def test_a_subset_keeps_its_row_numbers(tmp_path: Path) -> None:
