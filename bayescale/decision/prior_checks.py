@@ -140,7 +140,7 @@ def _weights(log_ratio: np.ndarray) -> tuple[np.ndarray, float]:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # a large k is what is looked for
             log_weights, k = array_stats.psislw(-log_ratio, axis=(0, 1))
     except ValueError:  # draws that do not vary all weigh the same
         return np.full(log_ratio.shape, 1 / log_ratio.size), 0.0

@@ -71,6 +71,7 @@ def log_score(draws: Array, outcomes: Array) -> Array:
     """
     number = len(draws)
     low, median, high = np.quantile(draws, [0.25, 0.5, 0.75], axis=0)
+    # Draws that are all alike, or infinite, have no density of their own: the wide kernel is what is left then.
     with np.errstate(over="ignore", divide="ignore", under="ignore", invalid="ignore"):
         spread = np.fmin(np.std(draws, axis=0), (high - low) / 1.349)
         spread = np.maximum(spread, NARROWEST * np.maximum(1.0, np.abs(median)))
@@ -97,7 +98,7 @@ def rmsle(forecasts: Array, outcomes: Array) -> float:
 
 def relative_error(forecasts: Array, outcomes: Array) -> Array:
     """``|forecast / outcome - 1|``."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # an outcome of nought is infinitely far off
         return np.asarray(np.abs(forecasts - outcomes) / np.abs(outcomes))
 
 
@@ -179,6 +180,6 @@ def stretched(draws: Array, factor: float, *, log: bool) -> Array:
     """Draws (draw, point) moved away from their median by a factor, on the scale on which they are scored."""
     x = to_scale(draws, log=log)
     median = np.median(x, axis=0)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # a tail beyond the largest float is infinite
         moved = median + factor * (x - median)
         return np.asarray(np.exp(moved) if log else moved)

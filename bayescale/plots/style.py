@@ -37,6 +37,7 @@ def tidy(ax: Axes, *, grid: str = "both") -> None:
     """Leave what is read: two spines, a faint grid behind the data."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_axisbelow(True)
+    # The stubs want a literal where matplotlib takes any of three words.
     ax.grid(True, axis=grid, color=FAINT, linewidth=0.5, alpha=0.6)  # type: ignore[arg-type]
 
 
@@ -97,6 +98,7 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, str, str]], size: float = 8
     """Names of curves, given as (height of the end, name, colour), right of the axes and apart where they would overlap."""
     place = ax.transAxes.inverted()
     heights = [place.transform(ax.transData.transform((ax.get_xlim()[1], y)))[1] for y, _, _ in ends]
+    # An axes that is drawn lies in a figure, which the stubs do not know.
     line = 1.35 * size / 72 / (ax.figure.get_figheight() * ax.get_position().height)  # type: ignore[union-attr]
     sizes = [line * (1 + label.count("\n")) for _, label, _ in ends]
     for height, moved, (_, label, colour) in zip(heights, spread(heights, sizes), ends, strict=True):

@@ -90,7 +90,7 @@ class _Curves:
         minimum = isinstance(noise, BestSoFar)
         se = self.fit.binding.design.se
         state = kalman.begin(drift)
-        with np.errstate(all="ignore"):
+        with np.errstate(over="ignore", under="ignore"):  # a law far from the runs: densities of nought
             for i, (place, row) in enumerate(zip(places, rows, strict=True)):
                 if i:
                     state = kalman.move(np, state, drift, path.step[place])
@@ -136,7 +136,7 @@ def _draw(state: State, rng: np.random.Generator) -> tuple[Array, Array]:
     """Draw ``(delta, w)`` of a state."""
     level_sd = np.sqrt(np.maximum(state.vll, 0.0))
     a, b = rng.standard_normal((2, *np.shape(state.level)))
-    with np.errstate(all="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # a level that is known, at the end of the runs
         share = np.where(state.vll > 0, state.vlw / level_sd, 0.0)
     left = np.sqrt(np.maximum(state.vww - share**2, 0.0))
     return state.level + level_sd * a, state.slope + share * a + left * b

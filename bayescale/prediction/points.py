@@ -123,7 +123,7 @@ def read_points(fit: Fit, at: At, labels: Mapping[str, str], needed: Iterable[st
         found += breaches(name, values, "response_sd" if name == error else "covariate", told=odd)
         faults += [fault.message for fault in found]
         numbers[name] = np.nan_to_num(values) if name == error else values
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # a number that makes no sense is told among the faults
         numbers = complete(numbers, needed)
     faults += [_lacking(fit, name, frame) for name in needed if name not in numbers]
     faults += _misspelt(frame, {*fit.model.group_columns, error})
