@@ -43,7 +43,8 @@ def fake_fit(
         On the natural scale **at the reference run**, the geometric mean of the covariates (``at_reference`` turns the
         constants of a paper into these). A number; one a group, as a list in the order of the labels or as
         ``{label: number}``; or draws, shape (chains, draws[, groups]), which are taken as they are. Also ``<name>_mu``,
-        ``<name>_tau``, ``<name>_tau_<column>`` on the link scale, ``<name>_<column>`` on the natural one, ``sigma``, ``nu``.
+        ``<name>_tau``, ``<name>_tau_<column>`` on the link scale, ``<name>_<column>`` on the natural one, ``sigma``, ``nu``,
+        hyperparameters of a discrepancy, and its ``coefficients`` (by default 0) where it is not filtered.
         What is not given: law parameters lie at the median of their prior, ``sigma`` at 0.01, ``nu`` at 10; the population
         is computed from its groups.
     sd : float
@@ -57,15 +58,23 @@ def fake_fit(
     0.1
     """
     columns = {c: c for c in model.axes.values()}
-    runs = as_runs(data, columns=columns, groups=model.group_columns, response=_response(data, response))
+    runs = as_runs(data, columns=columns, groups=model.labels, response=_response(data, response))
     binding = bind(model, runs)
     rng = np.random.default_rng(seed)
     given = dict(parameters or {})
+    coefficients = given.pop("coefficients", 0.0)
     known = {*parameter_dims(binding), *model.law.params, *model.assumptions.values(), "nu"}
     assert set(given) <= known, f"no parameters of this model: {set(given) - known}; there are {sorted(known)}"
     posterior = _posterior(binding, given, sd, (chains, draws), rng)
     prior = _prior(binding, (chains, draws), rng)
-    return Fit(model, runs, _tree(binding, runs, posterior, prior, seed, rng))
+    tree = _tree(binding, runs, posterior, prior, seed, rng)
+    if (basis := binding.design.basis) is not None:
+        size = basis.columns.shape[1]
+        center = np.asarray(coefficients, dtype=float)
+        scatter = 0.0 if center.ndim == 3 else sd * _scatter(rng, (chains, draws, size))
+        drawn = np.broadcast_to(center + scatter, (chains, draws, size))
+        tree["discrepancy"] = xr.DataTree(draws_dataset({"coefficients": drawn}, {"coefficients": ("coefficient",)}, {}))
+    return Fit(model, runs, tree)
 
 
 def at_reference(fitted_or_binding: Fit | Binding, **constants: float) -> dict[str, float]:
@@ -136,7 +145,7 @@ def _posterior(binding: Binding, given: dict[str, Any], sd: float, shape: tuple[
     drawn("sigma", "log", 0.01)
     if isinstance(model.noise, StudentT) and model.noise.df is None:
         drawn("nu", "log", 10.0)
-    for name, param in (model.discrepancy.priors if model.discrepancy else {}).items():
+    for name, param in ((name, prior) for part in model.parts for name, prior in part.priors.items()):
         drawn(name, "log", np.exp(param.loc))
     return out
 
@@ -174,7 +183,7 @@ def _prior(binding: Binding, shape: tuple[int, int], rng: np.random.Generator) -
     out["sigma"] = np.exp(rng.normal(float(sigma.loc), float(sigma.scale), shape))
     if isinstance(model.noise, StudentT) and model.noise.df is None:
         out["nu"] = np.exp(rng.normal(np.log(13.0), 0.8, shape))
-    for name, param in (model.discrepancy.priors if model.discrepancy else {}).items():
+    for name, param in ((name, prior) for part in model.parts for name, prior in part.priors.items()):
         out[name] = np.exp(rng.normal(param.loc, param.scale, shape))
     return out
 

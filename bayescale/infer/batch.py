@@ -196,8 +196,9 @@ def _batches(read: Mapping[Any, tuple[ScalingModel, Runs, Binding]]) -> Iterable
 
 def _structure(binding: Binding) -> tuple[Any, ...]:
     slots = ((name, slot.centered.shape, tuple(p.shape for p in slot.parents)) for name, slot in binding.design.slots.items())
-    path = binding.design.path
-    return (*slots, None if path is None else path.span.shape)
+    path, basis = binding.design.path, binding.design.basis
+    shapes = None if basis is None else tuple(leaf.shape for leaf in jax.tree.leaves(basis))
+    return (*slots, None if path is None else path.span.shape, shapes)
 
 
 def _start(bound: _Bound, sampler: Hmc) -> _Table:

@@ -25,6 +25,7 @@ from bayescale.infer.samplers import CHUNK, Hmc, Nuts, Sampler
 from bayescale.infer.tree import constant_data, coordinates, draws_dataset, parameter_dims, runs_dataset
 from bayescale.models.binding import Binding, bind
 from bayescale.models.design import Design
+from bayescale.models.discrepancy import SlopeDrift, SmoothMisfit
 from bayescale.models.noise import from_noise_scale, to_noise_scale
 from bayescale.models.scaling import ScalingModel
 
@@ -208,16 +209,16 @@ def read_runs(
 ) -> Runs:
     """The table with what the model needs of it; columns that it does not use may be as they are."""
     if isinstance(data, Runs):
-        return as_runs(data, groups=model.group_columns, response=data.response, positive_response=model.noise.on == "log")
+        return as_runs(data, groups=model.labels, response=data.response, positive_response=model.noise.on == "log")
     needed = [model.axes.get(c, c) for c in model.law.covariates]
-    if model.discrepancy is not None and model.discrepancy.along:
-        needed = [*dict.fromkeys((*needed, model.discrepancy.along))]
+    more = [part.along for part in model.parts if isinstance(part, SlopeDrift | SmoothMisfit) and part.along]
+    needed = [*dict.fromkeys((*needed, *more))]
     # A law of one variable whose axis is not named takes the one covariate that varies, so all of them are read.
     unnamed = needed == ["x"] and "x" not in {*(columns or {}), *getattr(data, "columns", ())}
     return as_runs(
         data,
         columns=columns,
-        groups=model.group_columns,
+        groups=model.labels,
         response=response,
         covariates=None if unnamed else needed,
         positive_response=model.noise.on == "log",
@@ -241,9 +242,18 @@ def _replicate(binding: Binding, found: dict[str, Any], n: int, rng: np.random.G
     loc = to_noise_scale(noise, found["mean"][..., :n])
     if "drift" in found:
         loc = loc + found["drift"][..., :n] + found["drift_sd"][..., :n] * rng.standard_normal(loc.shape)
-    sigma = np.sqrt(parameters["sigma"][..., None] ** 2 + binding.design.se[:n] ** 2)
+    known = np.sqrt(parameters["sigma"][..., None] ** 2 + binding.design.se[:n] ** 2)
+    sigma = found["noise"][..., :n] if "noise" in found else known
     nu = parameters["nu"][..., None] if "nu" in parameters else None
     return from_noise_scale(noise, loc + noise.draw(rng, sigma, nu))
+
+
+def _coefficients(found: dict[str, Any], rng: np.random.Generator) -> np.ndarray:
+    """One draw of the discrepancy's coefficients for each of the parameters, in units of their prior."""
+    mean, factor = found["coefficients"], found["precision"]
+    z = rng.standard_normal(mean.shape)
+    drawn: np.ndarray = mean + np.linalg.solve(np.swapaxes(factor, -1, -2), z[..., None])[..., 0]
+    return drawn
 
 
 def _tree(
@@ -273,6 +283,10 @@ def _tree(
         "constant_data": constant_data(binding, runs),
         "runs": runs_dataset(runs),
     }
+    if "coefficients" in results:
+        groups["discrepancy"] = draws_dataset(
+            {"coefficients": _coefficients(results, rng)}, {"coefficients": ("coefficient",)}, {}
+        )
     return xr.DataTree.from_dict(groups)
 
 

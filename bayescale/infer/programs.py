@@ -129,6 +129,10 @@ def _make(
     )
 
 
+#: What is reported of each run and of a discrepancy, beside parameters.
+ASIDE = ("noise", "drift", "drift_sd", "coefficients", "precision")
+
+
 def _report(
     model: Model,
     sites: tuple[Site, ...],
@@ -143,8 +147,8 @@ def _report(
     observed = made.get(response)
     derived = {k: v["value"] for k, v in made.items() if v["type"] == "deterministic"}
     plain = {k: v for k, v in values.items() if not k.endswith("_latent")}
-    drift = {n: derived.pop(f"{response}_{n}") for n in ("drift", "drift_sd") if f"{response}_{n}" in derived}
-    return drift | {
+    aside = {n: derived.pop(f"{response}_{n}") for n in ASIDE if f"{response}_{n}" in derived}
+    return aside | {
         "mean": derived.pop(f"{response}_mean"),
         "log_likelihood": observed["fn"].log_prob(observed["value"]) if observed else derived.pop(f"{response}_pointwise"),
         "parameters": derived | plain,

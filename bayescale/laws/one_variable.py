@@ -130,7 +130,7 @@ def bnsl(x: Any, *, E: Any, A: Any, c0: Any, c1: Any, d: Any, f: Any) -> Any:
 @law(
     cite="caballero2023",
     response="error",
-    level=Param.positive(1.0, 1.0, unit=RESPONSE, doc="response at the reference run"),
+    level=Param.positive(1.0, 1.0, unit=RESPONSE, doc="response at the reference run", scales=True),
     floor=Param.fraction(0.66, 1.35, doc="share of the level that no scale removes"),
     bend=Param.real(-4.3, 1.9, doc="log scale, from the reference run, at which the plateau ends", group_sd=1.0),
     width=Param.positive(0.54, 0.56, doc="width of the bend, in log scale"),

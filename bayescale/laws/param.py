@@ -39,6 +39,9 @@ class Param:
     above : tuple of str, optional
         The levels that add up with this amplitude to the response (``("E",)`` for ``E + A x^-alpha``, none for
         ``A x^-alpha``). Samplers then look for the amplitude where the runs put it, given those.
+    scales : bool
+        Says that the response is proportional to this level. Samplers then look for it where the runs about the reference put
+        it, given all other parameters.
     slope_along : str
         Says that the law's local log-log slope along this covariate, at the reference run, is proportional to this parameter.
         Samplers then move that slope, which the runs tell, rather than the parameter.
@@ -56,6 +59,7 @@ class Param:
     above: tuple[str, ...] | None = None
     group_sd: float | None = None
     slope_along: str = ""
+    scales: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.loc) and math.isfinite(self.scale) and self.scale > 0):
@@ -76,11 +80,12 @@ class Param:
         above: tuple[str, ...] | None = None,
         group_sd: float | None = None,
         slope_along: str = "",
+        scales: bool = False,
     ) -> Param:
         """A positive parameter, ``LogNormal(log(median), log_sd)``."""
         if not median > 0:
             raise SpecError(f"the median of a positive parameter must be positive, got {median}")
-        return cls("log", math.log(median), log_sd, unit, doc, FrozenMap(decays), above, group_sd, slope_along)
+        return cls("log", math.log(median), log_sd, unit, doc, FrozenMap(decays), above, group_sd, slope_along, scales)
 
     @classmethod
     def real(cls, mean: float, sd: float, *, unit: str = "", doc: str = "", group_sd: float | None = None) -> Param:

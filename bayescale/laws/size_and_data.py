@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from bayescale.laws.base import law
 from bayescale.laws.param import Param
 
-NATS = "nats/token"
+NATS, RESPONSE = "nats/token", "response"
 
 
 @law(
@@ -72,6 +72,28 @@ def nd_bridge(params: Any, tokens: Any, *, E: Any, A: Any, B: Any, alpha: Any, b
     identified without runs of very unequal size and data. Computed in logs.
     """
     return E + jnp.exp(_power_mean(A, B, params, tokens, alpha, beta, q))
+
+
+@law(
+    cite="videau2026",
+    response="loss",
+    level=Param.positive(1.0, 0.5, unit=RESPONSE, doc="response at the reference run", scales=True),
+    floor=Param.fraction(0.67, 1.0, doc="share of the level that no scale removes"),
+    share=Param.fraction(0.5, 1.5, doc="share of size in what is left, that of data being the rest, when they add up"),
+    q=Param.positive(0.74, 0.4, doc="how size and data combine: 1 adds them, towards 0 the scarcer alone decides"),
+    alpha=Param.positive(0.33, 0.25, doc="exponent of params", slope_along="params"),
+    beta=Param.positive(0.33, 0.25, doc="exponent of tokens", slope_along="tokens"),
+)
+def coupled_power_law(params: Any, tokens: Any, *, level: Any, floor: Any, share: Any, q: Any, alpha: Any, beta: Any) -> Any:
+    """Law of size and data that couples them, in any unit: ``nd_bridge``, stated by its level and shares at the reference run.
+
+    ``y = level [floor + (1 - floor) (share N^(-alpha/q) + (1 - share) D^(-beta/q))^q]`` :cite:p:`videau2026`. ``level`` in
+    multiples of the median response, the others dimensionless. It is ``nd_bridge`` with ``E = level floor``,
+    ``A = level (1 - floor) share^q`` and ``B = level (1 - floor) (1 - share)^q``.
+    """
+    size = jnp.log(share) - alpha * jnp.log(params) / q
+    data = jnp.log1p(-share) - beta * jnp.log(tokens) / q
+    return level * (floor + (1 - floor) * jnp.exp(q * jnp.logaddexp(size, data)))
 
 
 def _power_mean(A: Any, B: Any, params: Any, tokens: Any, alpha: Any, beta: Any, q: Any) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 
 from bayescale.core.errors import DataError, SpecError, unknown
 from bayescale.core.frozen import FrozenMap
@@ -14,7 +15,9 @@ from bayescale.core.names import COVARIATES
 from bayescale.data.runs import Runs
 from bayescale.laws.base import Law
 from bayescale.laws.param import Param
+from bayescale.models.basis import Frame, make_basis, make_frame
 from bayescale.models.design import Design, Prior, Slot, bucket, pad
+from bayescale.models.discrepancy import RunEffect, SlopeDrift, SmoothMisfit
 from bayescale.models.groups import Level, make_levels
 from bayescale.models.literature import literature_priors
 from bayescale.models.path import make_path
@@ -48,6 +51,8 @@ class Binding:
         Priors in force.
     design : Design
         The arrays that the model sees.
+    frame : Frame, optional
+        Where the coefficients of the discrepancy lie, in a model that has them.
     """
 
     model: ScalingModel
@@ -57,6 +62,7 @@ class Binding:
     response_scale: float
     params: FrozenMap[str, Param]
     design: Design
+    frame: Frame | None = None
 
     def level(self, name: str) -> Level | None:
         """Innermost groups of a parameter; None when it is completely pooled."""
@@ -102,10 +108,16 @@ def bind(model: ScalingModel, runs: Runs, *, rows: int | None = None) -> Binding
     scale = float(np.median(np.abs(y))) or 1.0
     params = _priors(model, runs)
     rows = rows or bucket(len(y))
-    slots = {p: _slot(model, p, levels, runs, rows) for p in model.law.params}
-    more = {"sigma": model.noise.prior, **(model.discrepancy.priors if model.discrepancy else {})}
+    slots = {p: _slot(model, p, levels, runs, rows, along) for p in model.law.params}
+    more = {"sigma": model.noise.prior, **{site: prior for part in model.parts for site, prior in part.priors.items()}}
     located = {p: in_units(v, scale) for p, v in {**params, **more}.items()}
     curves = make_curves(model, runs)
+    frame, basis = None, None
+    if along is not None and not model.filtered:
+        columns = basis_columns(model, table)
+        drifts, tilts = "drift_size" in more, "misfit_tilt" in more
+        frame = make_frame(np.log(along), curves, near, *columns, drifts=drifts, tilts=tilts)
+        basis = make_basis(frame, np.log(along), curves, *columns, rows)
     design = Design(
         log_x={c: pad(v - np.log(reference[c]), rows, 0.0) for c, v in logs.items()},
         y=pad(y, rows, 1.0),
@@ -113,9 +125,11 @@ def bind(model: ScalingModel, runs: Runs, *, rows: int | None = None) -> Binding
         mask=np.arange(rows) < len(y),
         slots=slots,
         priors={p: Prior(*(np.asarray(v) for v in values)) for p, values in located.items()},
-        path=None if along is None else make_path(along, y, curves, rows),
+        x_se={c: pad(v, rows, 0.0) for c, v in scale_errors(axes, table).items()},
+        path=make_path(along, y, curves, rows) if along is not None and model.filtered else None,
+        basis=basis,
     )
-    return Binding(model, FrozenMap(axes), FrozenMap(reference), levels, scale, FrozenMap(params), design)
+    return Binding(model, FrozenMap(axes), FrozenMap(reference), levels, scale, FrozenMap(params), design, frame)
 
 
 def axis_of_path(model: ScalingModel, axes: Mapping[str, str], runs: Runs) -> str:
@@ -126,11 +140,31 @@ def axis_of_path(model: ScalingModel, axes: Mapping[str, str], runs: Runs) -> st
     SpecError
         When the column that the discrepancy names is no covariate of the table.
     """
-    named = model.discrepancy.along if model.discrepancy else None
+    named = next((part.along for part in model.parts if isinstance(part, SlopeDrift)), None)
     column = named or (next(iter(axes.values())) if len(axes) == 1 else "flops")
     if column not in _numeric(runs):
         raise SpecError(f"the drift goes along {column!r}: " + unknown("column", column, _numeric(runs)))
     return column
+
+
+def basis_columns(model: ScalingModel, table: pd.DataFrame) -> tuple[np.ndarray | None, list[str] | None]:
+    """Logarithm of the second axis of a discrepancy, and the label of the run of each row; None where it has no such part.
+
+    Raises
+    ------
+    SpecError
+        When the table lacks the column of the second axis.
+    """
+    second, labels = None, None
+    for part in model.parts:
+        if isinstance(part, SmoothMisfit):
+            if part.along not in table:
+                known = [str(c) for c in table.select_dtypes("number")]
+                raise SpecError(f"the misfit goes along {part.along!r}: " + unknown("column", part.along, known))
+            second = np.log(table[part.along].to_numpy(float))
+        if isinstance(part, RunEffect):
+            labels = table[part.by].astype(str).tolist() if part.by in table else [""] * len(table)
+    return second, labels
 
 
 def make_curves(model: ScalingModel, runs: Runs) -> np.ndarray:
@@ -199,7 +233,14 @@ def in_units(param: Param, scale: float) -> tuple[float, float, float]:
     return param.loc * scale, param.scale * scale, param.spread * scale
 
 
-def _slot(model: ScalingModel, name: str, levels: Mapping[tuple[str, ...], Level], runs: Runs, rows: int) -> Slot:
+def _slot(
+    model: ScalingModel,
+    name: str,
+    levels: Mapping[tuple[str, ...], Level],
+    runs: Runs,
+    rows: int,
+    along: np.ndarray | None,
+) -> Slot:
     pooling, n = model.pooling_of(name), len(runs.table)
     parents: tuple[np.ndarray, ...] = ()
     if isinstance(pooling, CompletePooling):
@@ -218,7 +259,12 @@ def _slot(model: ScalingModel, name: str, levels: Mapping[tuple[str, ...], Level
         well_seen = CENTERED_LEVEL if model.law.params[name].unit else CENTERED_SHAPE
         by_default = np.where(counts >= CENTERED_FROM, well_seen, 0.0)
         centered = by_default if pooling.centered is None else np.full(size, float(pooling.centered))
-    return Slot(pad(codes, rows, 0), pad(member / counts[:, None], rows, 0.0), centered, parents)
+    if along is not None and model.law.params[name].scales:
+        # What scales the response is told by the runs about the reference, where the discrepancy is nought.
+        for group in member:
+            group[group > 0] = _largest(along[group > 0])
+    share = member / member.sum(axis=1, keepdims=True)
+    return Slot(pad(codes, rows, 0), pad(share, rows, 0.0), centered, parents)
 
 
 def _standard_errors(model: ScalingModel, runs: Runs, y: np.ndarray) -> np.ndarray:
@@ -227,6 +273,17 @@ def _standard_errors(model: ScalingModel, runs: Runs, y: np.ndarray) -> np.ndarr
         return np.zeros_like(y)
     known = runs.table[column].fillna(0.0).to_numpy(float)
     return known / y if model.noise.on == "log" else known
+
+
+def scale_errors(axes: Mapping[str, str], table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Known relative standard errors of the covariates at the rows of a table, by covariate; none where all are 0."""
+    found = {}
+    for covariate, column in axes.items():
+        if f"{column}_sd" in table:
+            error = table[f"{column}_sd"].fillna(0.0).to_numpy(float) / table[column].to_numpy(float)
+            if error.any():
+                found[covariate] = error
+    return found
 
 
 def _check_conventions(model: ScalingModel, runs: Runs, axes: Mapping[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -87,6 +87,38 @@ class Path:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
+class Basis:
+    """What a model sees of the discrepancy; rows are padded.
+
+    Parameters
+    ----------
+    columns : float array (run, coefficient)
+        The discrepancy at a row for a coefficient of 1: the slopes at the knots of each curve, the misfit at its places, its
+        change with scale, the effect of each run.
+    products : float array (run, pair)
+        Products of the columns, of each pair of coefficients once: with them a weighted sum over the runs of their outer
+        products is one product of matrices.
+    behind : float array (curve, knot)
+        Log scale of the knots below the largest run of the curve.
+    contrast : float array (curve, run)
+        Weights by which a quantity at the largest runs of a curve is taken from that at its smallest.
+    span : float array (curve,)
+        Log scale between these.
+    places, effects : float array (place,), (label,)
+        As many as the misfit has places, and as there are runs with effects; their values are not used.
+    """
+
+    columns: Array
+    products: Array
+    behind: Array
+    contrast: Array
+    span: Array
+    places: Array
+    effects: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
 class Design:
     """A table as a model sees it; rows are padded to a bucket size and masked.
 
@@ -103,8 +135,12 @@ class Design:
     slots : dict of parameter to Slot
     priors : dict of parameter to Prior
         Those of the law, of the noise scale under ``"sigma"``, and of a discrepancy.
+    x_se : dict of covariate to float array (run,)
+        Known relative standard errors of covariates, for those that have any.
     path : Path, optional
-        The order of the runs along each curve, where the model needs it.
+        The order of the runs along each curve, where the model filters along it.
+    basis : Basis, optional
+        The columns of the discrepancy, where the model has one that is not filtered.
     """
 
     log_x: dict[str, Array]
@@ -113,7 +149,9 @@ class Design:
     mask: Array
     slots: dict[str, Slot]
     priors: dict[str, Prior]
+    x_se: dict[str, Array] = field(default_factory=dict)
     path: Path | None = None
+    basis: Basis | None = None
 
 
 def bucket(rows: int) -> int:

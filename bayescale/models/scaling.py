@@ -15,10 +15,9 @@ from bayescale.core.errors import SpecError, unknown
 from bayescale.core.frozen import FrozenMap
 from bayescale.laws.base import Law, get_law
 from bayescale.laws.param import Link, Param
-from bayescale.models.design import Design, Path, Prior, Slot
-from bayescale.models.discrepancy import SlopeDrift, mean_slope
-from bayescale.models.kalman import Drift
-from bayescale.models.marginal import each_run, log_marginal
+from bayescale.models.design import Design, Prior, Slot
+from bayescale.models.discrepancy import Discrepancy, RunEffect, SlopeDrift, parts_of, sample_sizes
+from bayescale.models.joint import observe_basis, observe_path
 from bayescale.models.noise import BestSoFar, Gaussian, Noise, StudentT, observe, to_noise_scale
 from bayescale.models.pooling import CompletePooling, PartialPooling, Pooling
 
@@ -43,8 +42,8 @@ class ScalingModel:
         How parameters vary over groups; one Pooling for all of them, or one each. Parameters not named are complete.
     noise : StudentT, Gaussian or BestSoFar
         How runs scatter about the law.
-    discrepancy : SlopeDrift, optional
-        How the truth may leave the law; by default it may not.
+    discrepancy : SlopeDrift, SmoothMisfit, RunEffect or tuple of them, optional
+        How the truth may leave the law; several parts add up. By default it may not.
     priors : {"weak", "literature"} or mapping of parameter to Param
         The law's own priors; for exponents the population over published fits; or your own for some parameters.
 
@@ -64,7 +63,7 @@ class ScalingModel:
     axes: FrozenMap[str, str]
     pooling: FrozenMap[str, Pooling]
     noise: Noise
-    discrepancy: SlopeDrift | None
+    discrepancy: Discrepancy | tuple[Discrepancy, ...] | None
     priors: Priors
     reasons: tuple[str, ...] = field(compare=False)
 
@@ -75,7 +74,7 @@ class ScalingModel:
         axes: Mapping[str, str] | None = None,
         pooling: Pooling | Mapping[str, Pooling] | None = None,
         noise: Noise | None = None,
-        discrepancy: SlopeDrift | None = None,
+        discrepancy: Discrepancy | tuple[Discrepancy, ...] | None = None,
         priors: str | Mapping[str, Param] = "weak",
         reasons: tuple[str, ...] = (),
     ) -> None:
@@ -96,8 +95,13 @@ class ScalingModel:
             faults.append(f"priors: {unknown('word', str(priors), ('weak', 'literature'))}")
         if noise is not None and not isinstance(noise, StudentT | Gaussian | BestSoFar):
             faults.append(f"noise is a StudentT, a Gaussian or a BestSoFar, got {type(noise).__name__}")
-        if discrepancy is not None and not isinstance(discrepancy, SlopeDrift):
-            faults.append(f"discrepancy is a SlopeDrift, got {type(discrepancy).__name__}")
+        parts: tuple[Discrepancy, ...] = ()
+        try:
+            parts = parts_of(discrepancy)
+        except SpecError as error:
+            faults.append(str(error))
+        if isinstance(noise, BestSoFar) and not _filtered(noise, parts):
+            faults.append("running minima go with a SlopeDrift without growth, or with none: other parts have no order")
         if faults:
             raise SpecError(f"the model of law {law.name!r} does not make sense:\n" + "\n".join(f"  - {f}" for f in faults))
         set_ = object.__setattr__
@@ -105,7 +109,7 @@ class ScalingModel:
         set_(self, "axes", FrozenMap(axes))
         set_(self, "pooling", FrozenMap({p: v for p, v in by_name.items() if v.by}))
         set_(self, "noise", noise or StudentT())
-        set_(self, "discrepancy", discrepancy)
+        set_(self, "discrepancy", parts if len(parts) > 1 else parts[0] if parts else None)
         set_(self, "priors", FrozenMap(priors) if isinstance(priors, Mapping) else priors)
         set_(self, "reasons", reasons)
 
@@ -131,8 +135,23 @@ class ScalingModel:
             else:
                 sites[f"{name}_latent"] = name
         nu = {"nu": "nu"} if isinstance(self.noise, StudentT) and self.noise.df is None else {}
-        drift = {site: site for site in self.discrepancy.priors} if self.discrepancy else {}
-        return sites | {"sigma": "sigma"} | nu | drift
+        sizes = {site: site for part in self.parts for site in part.priors}
+        return sites | {"sigma": "sigma"} | nu | sizes
+
+    @property
+    def parts(self) -> tuple[Discrepancy, ...]:
+        """The parts of the discrepancy."""
+        return parts_of(self.discrepancy)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every column of labels that the model reads: of its groups, and of runs that have effects."""
+        return tuple(dict.fromkeys((*self.group_columns, *(p.by for p in self.parts if isinstance(p, RunEffect)))))
+
+    @property
+    def filtered(self) -> bool:
+        """Whether the discrepancy is integrated out by a filter along each curve, not as coefficients."""
+        return _filtered(self.noise, self.parts)
 
     @property
     def along_path(self) -> bool:
@@ -165,42 +184,39 @@ class ScalingModel:
         sigma = numpyro.sample("sigma", dist.LogNormal(prior.loc, prior.scale))
         tails = self.noise.tails()
         loc = to_noise_scale(self.noise, mean)
+        sd = jnp.sqrt(sigma**2 + design.se**2 + self._moved(design, by_row))
+        if pointwise and design.x_se:
+            numpyro.deterministic(f"{response}_noise", sd)
+        sizes = sample_sizes(self.parts, design.priors)
         if design.path is not None:
-            self._observe_path(design.path, design, response, (loc, sigma, tails), pointwise)
-            return
-        assert not isinstance(self.noise, BestSoFar), "`bind` gives every model of running minima a path"
-        with numpyro.plate("run", design.y.shape[0]), numpyro.handlers.mask(mask=design.mask):
-            observe(self.noise, response, loc, jnp.sqrt(sigma**2 + design.se**2), tails, design.y)
+            observe_path(self.noise, design, response, (loc, sd), sizes, pointwise)
+        elif design.basis is not None:
+            observe_basis(self.noise, design, response, (loc, sd, tails), sizes, pointwise)
+        else:
+            assert not isinstance(self.noise, BestSoFar), "`bind` gives every model of running minima a path"
+            with numpyro.plate("run", design.y.shape[0]), numpyro.handlers.mask(mask=design.mask):
+                observe(self.noise, response, loc, sd, tails, design.y)
 
-    def _observe_path(self, path: Path, design: Design, response: str, noise: tuple[Any, Any, Any], pointwise: bool) -> None:
-        """The joint likelihood of the runs of each curve, the drift integrated out."""
-        (loc, sigma, tails), drift = noise, None
-        sd = jnp.sqrt(sigma**2 + design.se**2)
-        if isinstance(self.noise, StudentT):
-            # Student's t as a normal whose precision has a gamma distribution: given that, the rest is normal.
-            with numpyro.plate("run", sd.shape[0]):
-                sd /= jnp.sqrt(numpyro.sample("precision_latent", dist.Gamma(tails / 2, tails / 2)))
-        if self.discrepancy is not None:
-            rate, size = self.discrepancy.sample(design.priors)
-            slope = mean_slope(jnp, loc[path.ends[:, 0]] - loc[path.ends[:, 1]], path.span)
-            drift = Drift(rate, size * slope)
-        y = to_noise_scale(self.noise, design.y)
-        minimum = isinstance(self.noise, BestSoFar)
-        numpyro.factor(f"{response}_joint", log_marginal(path, y, loc, sd, drift, minimum=minimum))
-        if pointwise:
-            # Densities are those of the response as given: on the log scale they have the Jacobian of the logarithm.
-            given = y if self.noise.on == "log" else jnp.zeros_like(y)
-            density, level, spread = each_run(path, y, loc, sd, drift, minimum=minimum)
-            numpyro.deterministic(f"{response}_pointwise", density - given)
-            numpyro.deterministic(f"{response}_drift", level)
-            numpyro.deterministic(f"{response}_drift_sd", spread)
+    def _moved(self, design: Design, by_row: dict[str, Any]) -> Any:
+        """Variance of the response at each row that comes from known errors of its covariates, to first order."""
+        total = jnp.zeros_like(design.y)
+
+        def response(log_x: dict[str, Any]) -> Any:
+            law = self.law(*(jnp.exp(log_x[c]) for c in self.law.covariates), **by_row)
+            return to_noise_scale(self.noise, law * jnp.ones_like(design.y))
+
+        for covariate, error in design.x_se.items():
+            ones = {c: jnp.ones_like(v) if c == covariate else jnp.zeros_like(v) for c, v in design.log_x.items()}
+            _, elasticity = jax.jvp(response, (design.log_x,), (ones,))
+            total += (elasticity * error) ** 2
+        return total
 
     def _order(self) -> list[str]:
-        """Every parameter after those that :meth:`_estimate` takes: floors, exponents, then amplitudes."""
+        """Every parameter after those that :meth:`_estimate` takes: floors, exponents, amplitudes, then what scales all."""
 
-        def rank(name: str) -> tuple[bool, bool, int]:
+        def rank(name: str) -> tuple[bool, bool, bool, int]:
             param = self.law.params[name]
-            return bool(param.decays), not param.unit, len(param.above or ())
+            return param.scales, bool(param.decays), not param.unit, len(param.above or ())
 
         return sorted(self.law.params, key=rank)
 
@@ -231,6 +247,11 @@ class ScalingModel:
         params = self.law.params
         param = params[name]
         additive = self.noise.on == "log" and param.link == "log"
+        if param.scales:
+            if not additive:
+                return None
+            ratios = (jnp.exp(design.log_x[c]) for c in self.law.covariates)
+            return jnp.log(design.y) - jnp.log(self.law(*ratios, **by_row, **{name: jnp.ones_like(design.y)}))
         if param.slope_along:
             return self._slope(name, design, by_row)
         if param.decays:
@@ -250,7 +271,8 @@ class ScalingModel:
 
         Shifted by that, what is sampled is the slope itself.
         """
-        values = by_row | {name: jnp.ones_like(design.y)}
+        # The slope must not depend on what is sampled later.
+        values = dict.fromkeys(self.law.params, jnp.ones_like(design.y)) | by_row | {name: jnp.ones_like(design.y)}
         at = {c: jnp.zeros_like(design.y) for c in self.law.covariates}
 
         def log_law(u: Any) -> Any:
@@ -325,6 +347,11 @@ def inverse_link(link: Link, value: Any) -> Any:
     if link == "log":
         return jnp.exp(value)
     return value if link == "identity" else 1 / (1 + jnp.exp(-value))
+
+
+def _filtered(noise: Noise | None, parts: tuple[Discrepancy, ...]) -> bool:
+    plain_drift = len(parts) == 1 and isinstance(parts[0], SlopeDrift) and parts[0].growth is None
+    return isinstance(noise, BestSoFar | Gaussian) and (plain_drift or not parts)
 
 
 def _link_faults(law: Law, priors: Mapping[str, Param]) -> list[str]:

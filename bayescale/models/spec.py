@@ -12,18 +12,18 @@ from bayescale.core.errors import SpecError, unknown
 from bayescale.core.frozen import FrozenMap
 from bayescale.laws.base import Law, get_law
 from bayescale.laws.param import Param
-from bayescale.models.discrepancy import SlopeDrift
+from bayescale.models.discrepancy import Discrepancy, RunEffect, SlopeDrift, SmoothMisfit
 from bayescale.models.noise import BestSoFar, Gaussian, Noise, StudentT
 from bayescale.models.pooling import NoPooling, PartialPooling, Pooling
 from bayescale.models.scaling import ScalingModel
 
 #: Version of the layout below. A later one reads the earlier ones, never the other way round.
-FORMAT = 1
+FORMAT = 2
 
 _KIND = "ScalingModel"
 _POOLINGS = ("partial", "none")
 _NOISES: dict[str, type[Noise]] = {"StudentT": StudentT, "Gaussian": Gaussian, "BestSoFar": BestSoFar}
-_DISCREPANCIES = {"SlopeDrift": SlopeDrift}
+_DISCREPANCIES: dict[str, type[Discrepancy]] = {"SlopeDrift": SlopeDrift, "SmoothMisfit": SmoothMisfit, "RunEffect": RunEffect}
 
 
 def to_spec(model: ScalingModel) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def to_spec(model: ScalingModel) -> dict[str, Any]:
         "axes": dict(model.axes),
         "pooling": {name: _pooling_out(pooling) for name, pooling in model.pooling.items()},
         "noise": _part_out(model.noise),
-        "discrepancy": _part_out(model.discrepancy) if model.discrepancy else None,
+        "discrepancy": [_part_out(part) for part in model.parts],
         "priors": model.priors if isinstance(model.priors, str) else {n: _param_out(p) for n, p in model.priors.items()},
         "reasons": list(model.reasons),
     }
@@ -68,14 +68,16 @@ def from_spec(spec: Mapping[str, Any]) -> ScalingModel:
     try:
         law = _law_in(spec["law"])
         noise = _part_in("noise", spec["noise"], _NOISES)
-        drift = _part_in("discrepancy", spec["discrepancy"], _DISCREPANCIES) if spec.get("discrepancy") else None
+        noted = spec.get("discrepancy") or []
+        # One part, not a list of them, in the first version.
+        parts = tuple(_part_in("discrepancy", p, _DISCREPANCIES) for p in ([noted] if isinstance(noted, Mapping) else noted))
         priors = spec["priors"]
         return ScalingModel(
             law,
             axes=spec["axes"],
             pooling={name: _pooling_in(pooling) for name, pooling in spec["pooling"].items()},
             noise=noise,
-            discrepancy=drift,
+            discrepancy=parts,
             priors=priors if isinstance(priors, str) else {name: _param_in(param) for name, param in priors.items()},
             reasons=tuple(spec["reasons"]),
         )
@@ -83,7 +85,7 @@ def from_spec(spec: Mapping[str, Any]) -> ScalingModel:
         raise SpecError(f"the specification is not whole: {type(error).__name__}: {error}") from error
 
 
-def _part_out(part: Noise | SlopeDrift) -> dict[str, Any]:
+def _part_out(part: Noise | Discrepancy) -> dict[str, Any]:
     """A noise or a discrepancy: what kind it is, and its fields."""
     values = {f.name: getattr(part, f.name) for f in fields(part)}
     return {"kind": type(part).__name__} | {name: _plain(value) for name, value in values.items()}

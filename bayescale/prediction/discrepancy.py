@@ -13,14 +13,19 @@ from scipy.special import erfc
 from bayescale.core.names import CHAIN, DRAW
 from bayescale.infer.fit import Fit
 from bayescale.models import kalman, running_minimum
-from bayescale.models.binding import axis_of_path
+from bayescale.models.binding import axis_of_path, scale_errors
 from bayescale.models.discrepancy import mean_slope
 from bayescale.models.kalman import Drift, State
 from bayescale.models.noise import BestSoFar, to_noise_scale
+from bayescale.prediction.coefficients import Coefficients, curve_keys
 from bayescale.prediction.parameters import generator, parameter_draws
+from bayescale.prediction.process import ahead, around, draw
 from bayescale.prediction.values import law_values
 
 Array = NDArray[np.float64]
+
+#: Step in log scale by which a slope of the law is taken.
+_STEP = 1e-4
 
 
 def discrepancy_draws(fit: Fit, table: pd.DataFrame, rng: np.random.Generator) -> Array:
@@ -33,19 +38,16 @@ def discrepancy_draws(fit: Fit, table: pd.DataFrame, rng: np.random.Generator) -
     out = np.zeros(shape)
     if fit.model.discrepancy is None:
         return out
+    if not fit.model.filtered:
+        return Coefficients(fit).draw(table, rng)
     curves = _Curves(fit)
     axis = axis_of_path(fit.model, fit.binding.axes, fit.data)
     u = np.log(table[axis].to_numpy(float))
-    keys = _keys(table, fit.model.group_columns)
+    keys = curve_keys(table, fit.model.group_columns)
     for key in dict.fromkeys(keys):
         here = np.array([k == key for k in keys])
         out[..., here] = curves.draw(key, u[here], rng)
     return out
-
-
-def _keys(table: pd.DataFrame, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
-    parts = [table[c].astype(str) if c in table else pd.Series("", index=table.index) for c in columns]
-    return list(zip(*parts, strict=True)) if parts else [()] * len(table)
 
 
 class _Curves:
@@ -60,13 +62,23 @@ class _Curves:
         ratios = {c: runs[column].to_numpy(float) / binding.reference[c] for c, column in binding.axes.items()}
         drawn = parameter_draws(fit, runs, generator(0, 0))
         self.law: Array = np.asarray(to_noise_scale(fit.model.noise, law_values(fit.model.law, ratios, drawn)))
+        self.moved = self._moved(ratios, drawn)
         self.y: Array = np.asarray(to_noise_scale(fit.model.noise, runs[fit.response].to_numpy(float)))
         axis = axis_of_path(fit.model, binding.axes, fit.data)
         self.u = np.log(runs[axis].to_numpy(float))
-        keys, path = _keys(runs, fit.model.group_columns), binding.design.path
+        keys, path = curve_keys(runs, fit.model.group_columns), binding.design.path
         assert path is not None, "a model with a discrepancy has a path"
         self.order, self.codes, self.path = path.order[path.seen], path.curve[path.seen], path
         self.known = {keys[self.order[np.argmax(self.codes == c)]]: c for c in range(len(path.span))}
+
+    def _moved(self, ratios: dict[str, Array], drawn: dict[str, Array]) -> Array:
+        """Variance at each run that comes from known errors of its covariates, shape (chain, draw, run) or (run,)."""
+        fit, total = self.fit, np.zeros(len(self.fit.data.table))
+        for covariate, error in scale_errors(fit.binding.axes, fit.data.table).items():
+            sides = (ratios | {covariate: ratios[covariate] * np.exp(sign * _STEP)} for sign in (1, -1))
+            up, down = (to_noise_scale(fit.model.noise, law_values(fit.model.law, side, drawn)) for side in sides)
+            total = total + (np.asarray(up - down) / (2 * _STEP) * error) ** 2
+        return total
 
     def draw(self, key: tuple[str, ...], u: Array, rng: np.random.Generator) -> Array:
         """Draws of a curve's path at log scales ``u``, shape (chain, draw, point)."""
@@ -79,8 +91,8 @@ class _Curves:
         drift = Drift(self.rate, self.size * slope)
         filtered = self._filter(drift, places, rows)
         top, out = self.u[rows[-1]], np.empty((*self.rate.shape, len(u)))
-        end = _draw(filtered[-1], rng)
-        _ahead(drift, end, top, u, out, rng)
+        end = draw(filtered[-1], rng)
+        ahead(drift, end, top, u, out, rng)
         _back(drift, filtered, end, self.u[rows], u, out, rng)
         return out
 
@@ -88,13 +100,13 @@ class _Curves:
         """States after each run, the last one with the drift nought at the end."""
         noise, path, out = self.fit.model.noise, self.path, []
         minimum = isinstance(noise, BestSoFar)
-        se = self.fit.binding.design.se
+        extra = self.fit.binding.design.se[: len(self.y)] ** 2 + self.moved
         state = kalman.begin(drift)
         with np.errstate(over="ignore", under="ignore"):  # a law far from the runs: densities of nought
             for i, (place, row) in enumerate(zip(places, rows, strict=True)):
                 if i:
                     state = kalman.move(np, state, drift, path.step[place])
-                tau = np.sqrt(self.sigma**2 + se[row] ** 2)
+                tau = np.sqrt(self.sigma**2 + extra[..., row])
                 residual = self.y[row] - self.law[..., row]
                 if minimum:
                     fall = self.law[..., rows[i - 1]] - self.law[..., row] if i else 0.0
@@ -115,43 +127,13 @@ class _Curves:
         axis = axis_of_path(self.fit.model, self.fit.binding.axes, self.fit.data)
         read = [c for c, column in self.fit.binding.axes.items() if column == axis]
         top = float(np.log(self.fit.binding.reference[read[0]])) if read else float(self.u.max())
-        start = kalman.begin(drift)
-        state = _draw(State(0 * start.level, start.slope, 0 * start.vll, 0 * start.vlw, start.vww), rng)
-        out = np.empty((*self.rate.shape, len(u)))
-        # The process looks the same in both directions: below the reference it is its own mirror image.
-        _ahead(drift, state, top, u, out, rng)
-        below = np.empty_like(out)
-        _ahead(drift, (state[0], -state[1]), -top, -u, below, rng)
-        out[..., u < top] = below[..., u < top]
-        return out
+        return around(drift, top, u, rng)
 
 
 def _settle(step: Callable[[Any], Any], start: Any) -> Any:
     for _ in range(running_minimum.STEPS + 1):
         start = step(start)
     return start
-
-
-def _draw(state: State, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Draw ``(delta, w)`` of a state."""
-    level_sd = np.sqrt(np.maximum(state.vll, 0.0))
-    a, b = rng.standard_normal((2, *np.shape(state.level)))
-    with np.errstate(divide="ignore", invalid="ignore"):  # a level that is known, at the end of the runs
-        share = np.where(state.vll > 0, state.vlw / level_sd, 0.0)
-    left = np.sqrt(np.maximum(state.vww - share**2, 0.0))
-    return state.level + level_sd * a, state.slope + share * a + left * b
-
-
-def _ahead(drift: Drift, state: tuple[Array, Array], top: float, u: Array, out: Array, rng: np.random.Generator) -> None:
-    """Go on from the end of the runs through the points beyond it."""
-    at = top
-    for i in np.argsort(u, kind="stable"):
-        if u[i] < top:
-            continue
-        f, r, qll, qlw, qww = kalman.transition(np, drift, u[i] - at)
-        level, slope = state
-        state = _draw(State(level + f * slope, r * slope, qll, qlw, qww), rng)
-        out[..., i], at = state[0], u[i]
 
 
 def _back(
@@ -179,7 +161,7 @@ def _back(
     for place in range(len(scales) - 2, min(j for j, i in enumerate(which) if i >= 0) - 1, -1):
         step = scales[place + 1] - scales[place]
         if step > 0:
-            level, slope = _draw(_given_next(states[place], drift, step, level, slope), rng)
+            level, slope = draw(_given_next(states[place], drift, step, level, slope), rng)
         if which[place] >= 0:
             out[..., which[place]] = level
 

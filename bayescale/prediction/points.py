@@ -14,11 +14,14 @@ from bayescale.core.errors import DataError, SpecError
 from bayescale.core.names import CHAIN, DRAW, POINT
 from bayescale.data.runs import Runs
 from bayescale.data.schema import FLOP_PER_PARAM_TOKEN, TOKENS_PER_PARAM, breaches, near, read_labels, read_numbers
+from bayescale.infer.ensemble import Ensemble, EnsembleSelection
 from bayescale.infer.fit import Fit, Selection
 from bayescale.models.binding import axis_of_path
+from bayescale.models.discrepancy import SmoothMisfit
 
 Array = NDArray[np.float64]
-Fitted = Fit | Selection
+#: What can be asked: a fit, several with weights, or a group of either.
+Fitted = Fit | Selection | Ensemble | EnsembleSelection
 #: A table, one point a row, or one column each: numbers and labels, or lists of them.
 At = pd.DataFrame | Runs | Mapping[str, Any]
 
@@ -27,9 +30,12 @@ LINKED = ("params", "tokens", "flops", TOKENS_PER_PARAM)
 
 
 def unpack(fit: Fitted) -> tuple[Fit, dict[str, str]]:
-    """The fit itself, and the group labels that a selection of it fixes."""
+    """The fit itself, and the group labels that a selection of it fixes; an ensemble is refused."""
     if isinstance(fit, Selection):
         return fit.fit, dict(fit.labels)
+    if isinstance(fit, Ensemble | EnsembleSelection):
+        whole = fit.ensemble if isinstance(fit, EnsembleSelection) else fit
+        raise SpecError(f"expected one fit, got an ensemble: ask one of its members, ensemble.fits[{next(iter(whole.fits))!r}]")
     if not isinstance(fit, Fit):
         raise SpecError(f"expected a Fit, or a part of one (fit.select(...)), got {type(fit).__name__}")
     return fit, {}
@@ -42,9 +48,10 @@ def columns_of(fit: Fit) -> tuple[str, ...]:
 
 
 def columns_to_forecast(fit: Fit) -> tuple[str, ...]:
-    """The columns of the law, and the one along which its slope drifts."""
-    drift = [axis_of_path(fit.model, fit.binding.axes, fit.data)] if fit.model.discrepancy else []
-    return tuple(dict.fromkeys((*columns_of(fit), *drift)))
+    """The columns of the law, and those along which its discrepancy goes."""
+    along = [axis_of_path(fit.model, fit.binding.axes, fit.data)] if fit.model.discrepancy else []
+    second = [part.along for part in fit.model.parts if isinstance(part, SmoothMisfit)]
+    return tuple(dict.fromkeys((*columns_of(fit), *along, *second)))
 
 
 def complete(known: Mapping[str, Array], wanted: Iterable[str]) -> dict[str, Array]:

@@ -110,6 +110,16 @@ def test_nd_bridge_with_a_small_q_is_a_bottleneck():
     np.testing.assert_allclose(loss, np.maximum(0.5 * N**-0.34, 0.3 * D**-0.28), rtol=1e-4)
 
 
+@pytest.mark.parametrize("q", [0.3, 0.74, 1.0, 1.6])
+def test_coupled_power_law_is_nd_bridge_by_level_and_shares(q):
+    level, floor, share = 2.4, 0.7, 0.35
+    shared = {"alpha": 0.34, "beta": 0.28, "q": q}
+    A, B = (level * (1 - floor) * part**q for part in (share, 1 - share))
+    coupled = at("coupled_power_law", N, D, level=level, floor=floor, share=share, **shared)
+    np.testing.assert_allclose(coupled, at("nd_bridge", N, D, E=level * floor, A=A, B=B, **shared), rtol=1e-13)
+    assert at("coupled_power_law", 1.0, 1.0, level=level, floor=floor, share=share, **shared) == pytest.approx(level)
+
+
 def test_gadre_overtrain_is_chinchilla_with_tied_exponents():
     eta = 0.13
     gadre = at("gadre_overtrain", N * D, D / N, E=1.5, A=0.4, B=0.7, eta=eta)
@@ -232,6 +242,7 @@ FALLING = {
     "chinchilla": ["params", "tokens"],
     "kaplan_nd": ["params", "tokens"],
     "nd_bridge": ["params", "tokens"],
+    "coupled_power_law": ["params", "tokens"],
     "gadre_overtrain": ["flops"],
 }
 
