@@ -20,6 +20,7 @@ __all__ = [
     "DataError",
     "Decision",
     "DownloadError",
+    "Ensemble",
     "Finding",
     "Fit",
     "Forecast",
@@ -32,10 +33,12 @@ __all__ = [
     "Param",
     "PartialPooling",
     "Review",
+    "RunEffect",
     "Runs",
     "SavedFileError",
     "ScalingModel",
     "SlopeDrift",
+    "SmoothMisfit",
     "SpecError",
     "Status",
     "StudentT",
@@ -44,6 +47,7 @@ __all__ = [
     "backtest",
     "check",
     "classical",
+    "compare",
     "compute_optimal",
     "crossover",
     "decide",
@@ -65,6 +69,7 @@ __all__ = [
     "review",
     "save",
     "scale_for",
+    "stack",
     "summarize",
 ]
 
@@ -94,10 +99,13 @@ _HOME = {
     "BestSoFar": "models.noise",
     "Gaussian": "models.noise",
     "StudentT": "models.noise",
+    "RunEffect": "models.discrepancy",
     "SlopeDrift": "models.discrepancy",
+    "SmoothMisfit": "models.discrepancy",
     "ScalingModel": "models.scaling",
     "Hmc": "infer.samplers",
     "Nuts": "infer.samplers",
+    "Ensemble": "infer.ensemble",
     "Fit": "infer.fit",
     "fit": "infer.fit",
     "fit_many": "infer.batch",
@@ -111,6 +119,8 @@ _HOME = {
     "classical": "prediction.classical",
     "Backtest": "evaluate.backtest",
     "backtest": "evaluate.backtest",
+    "compare": "evaluate.compare",
+    "stack": "evaluate.stacking",
     "recommended": "evaluate.recommend",
     "check": "decision.checks",
     "review": "decision.review",
@@ -144,14 +154,17 @@ if TYPE_CHECKING:
     from bayescale.decision.review import review
     from bayescale.decision.rules import Threshold
     from bayescale.evaluate.backtest import Backtest, backtest
+    from bayescale.evaluate.compare import compare
     from bayescale.evaluate.recommend import recommended
+    from bayescale.evaluate.stacking import stack
     from bayescale.infer.batch import fit_many
+    from bayescale.infer.ensemble import Ensemble
     from bayescale.infer.fit import Fit, fit
     from bayescale.infer.io import load, save
     from bayescale.infer.samplers import Hmc, Nuts
     from bayescale.laws.base import Law, get_law, law, list_laws
     from bayescale.laws.param import Param
-    from bayescale.models.discrepancy import SlopeDrift
+    from bayescale.models.discrepancy import RunEffect, SlopeDrift, SmoothMisfit
     from bayescale.models.noise import BestSoFar, Gaussian, StudentT
     from bayescale.models.pooling import CompletePooling, NoPooling, PartialPooling
     from bayescale.models.scaling import ScalingModel

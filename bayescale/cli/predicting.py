@@ -77,7 +77,7 @@ def optimal(
         show.table(table, f"compute-optimal runs: median and {prob:.0%} interval")
 
 
-def group(at: list[str] | None, fitted: bs.Fit) -> dict[str, Any] | None:
+def group(at: list[str] | None, fitted: bs.Fit | bs.Ensemble) -> dict[str, Any] | None:
     """The one group, or other fixed covariate, that a command is about."""
     if not at:
         return None
@@ -112,11 +112,11 @@ def crossover(
     """
     import bayescale as bs
     from bayescale.plots.crossing import crossing_interval, crossover_table
+    from bayescale.prediction.mixing import axis_of
 
     first = bs.load(fit)
     second = first if fit_b is None else bs.load(fit_b)
-    columns = list(first.binding.axes.values())
-    along = along or (columns[0] if len(columns) == 1 else "flops")
+    along = along or axis_of(first)
     what = "COLUMN=LABEL, comma between several"
     draws = bs.crossover(
         first.select(**parse.fields(a, "--a", what)),

@@ -1,4 +1,4 @@
-"""``save`` and ``load``: a fit as one netCDF file that xarray and ArviZ open too."""
+"""``save`` and ``load``: a fit, or an ensemble of them, as one netCDF file that xarray and ArviZ open too."""
 
 from __future__ import annotations
 
@@ -23,11 +23,17 @@ from bayescale import __version__
 from bayescale.core.errors import SavedFileError, SpecError
 from bayescale.core.frozen import FrozenMap
 from bayescale.data.runs import Runs
+from bayescale.infer.ensemble import Ensemble
 from bayescale.infer.fit import Fit
 from bayescale.models.spec import from_spec, to_spec
 
 #: Version of the layout of the file, under the attribute that marks a file as ours.
 FORMAT, MARK = 1, "bayescale_format"
+#: That of a file that holds several fits, which earlier versions cannot read.
+ENSEMBLE_FORMAT = 2
+
+#: Group of the file that holds a member of an ensemble.
+_MEMBER = "member_{}"
 
 _PACKAGES = ("jax", "numpyro", "numpy", "xarray", "arviz")
 #: Comes before the checksum at the end of a file.
@@ -36,16 +42,17 @@ _SEAL = b"\nbayescale sha256 "
 _NAME, _ODD = re.compile(r"[^\W][^/\x00-\x1f\x7f]*(?<! )"), re.compile(r"[/\x00-\x1f\x7f]")
 
 
-def save(fit: Fit, path: str | os.PathLike[str]) -> Path:
-    """Write a fit to one netCDF file: draws, specification, table, versions, seed.
+def save(fit: Fit | Ensemble, path: str | os.PathLike[str]) -> Path:
+    """Write a fit, or an ensemble, to one netCDF file: draws, specification, table, versions, seed.
 
     The file is written beside ``path`` and moved there once it is whole, so that whatever goes wrong an earlier file of that
     name is kept. It opens without bayescale, by ``xarray.open_datatree(path)``; its attributes ``spec``, ``runs`` and
-    ``versions`` are JSON.
+    ``versions`` are JSON. An ensemble has its members in the groups ``member_0``, ``member_1``, … and their names, weights and
+    evidence in the attribute ``ensemble``.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or Ensemble
     path : path
         File to write, ``.nc`` by custom; its folder must exist.
 
@@ -66,8 +73,8 @@ def save(fit: Fit, path: str | os.PathLike[str]) -> Path:
     >>> bs.load(bs.save(fitted, "chinchilla.nc")).model == fitted.model  # doctest: +SKIP
     True
     """
-    if not isinstance(fit, Fit):
-        raise SpecError(f"save takes a Fit and a path, got {type(fit).__name__}")
+    if not isinstance(fit, Fit | Ensemble):
+        raise SpecError(f"save takes a Fit or an Ensemble, and a path, got {type(fit).__name__}")
     given = Path(path).expanduser()
     if os.path.isdir(given):
         raise SavedFileError(f"cannot save to {given}: it is a folder. Name a file in it, such as {given / 'fit.nc'}")
@@ -75,9 +82,7 @@ def save(fit: Fit, path: str | os.PathLike[str]) -> Path:
     folder = target.parent
     if not os.path.isdir(folder):
         raise SavedFileError(f"cannot save to {given}: there is no folder {folder}. Make it first, or name another.")
-    names = _names(fit.tree)
-    tree = _bare(fit.tree, names)
-    tree.attrs = _attributes(fit, names)
+    tree = _written(fit) if isinstance(fit, Fit) else _written_ensemble(fit)
     part = folder / f".{target.name[:100]}.{uuid.uuid4().hex[:8]}.part"
     try:
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -93,8 +98,8 @@ def save(fit: Fit, path: str | os.PathLike[str]) -> Path:
     return given
 
 
-def load(path: str | os.PathLike[str]) -> Fit:
-    """Read a fit that :func:`save` wrote; every number, label and setting is what it was.
+def load(path: str | os.PathLike[str]) -> Fit | Ensemble:
+    """Read a fit, or an ensemble, that :func:`save` wrote; every number, label and setting is what it was.
 
     Parameters
     ----------
@@ -124,12 +129,50 @@ def load(path: str | os.PathLike[str]) -> Fit:
         raise SavedFileError(
             f"cannot read {given}: {_reason(error)}. The file itself is whole: try a copy elsewhere."
         ) from error
-    if (written := int(stored.attrs[MARK])) > FORMAT:
-        raise SavedFileError(f"{given} was saved by a later bayescale (format {written}, here {FORMAT}): upgrade bayescale.")
+    if (written := int(stored.attrs[MARK])) > ENSEMBLE_FORMAT:
+        raise SavedFileError(
+            f"{given} was saved by a later bayescale (format {written}, here {ENSEMBLE_FORMAT}): upgrade bayescale."
+        )
+    return _read_ensemble(stored, given) if "ensemble" in stored.attrs else _read(stored, given)
+
+
+def _written(fit: Fit) -> xr.DataTree:
+    """A fit as it lies in a file."""
+    names = _names(fit.tree)
+    tree = _bare(fit.tree, names)
+    tree.attrs = {**_attributes(fit, names), MARK: FORMAT}
+    return tree
+
+
+def _read(stored: xr.DataTree, path: Path) -> Fit:
     tree, spec, runs = _rebuild(stored)
     if runs.subset(np.ones(len(runs), dtype=bool)).digest != runs.digest:
-        raise SavedFileError(f"the runs in {given} are not those that were fitted: fit again, or take a copy from elsewhere.")
+        raise SavedFileError(f"the runs in {path} are not those that were fitted: fit again, or take a copy from elsewhere.")
     return Fit(from_spec(spec), runs, tree)
+
+
+def _written_ensemble(ensemble: Ensemble) -> xr.DataTree:
+    """An ensemble as it lies in a file: its fits side by side."""
+    tree = xr.DataTree(children={_MEMBER.format(i): _written(fit) for i, fit in enumerate(ensemble.fits.values())})
+    evidence = ensemble.evidence
+    noted = {
+        "weights": dict(ensemble.weights),
+        "evidence": {**evidence.to_dict("split"), "name": evidence.index.name},
+        "dtypes": {name: str(dtype) for name, dtype in evidence.dtypes.items()},
+        "advice": list(ensemble.advice),
+    }
+    tree.attrs = {MARK: ENSEMBLE_FORMAT, "created": _now(), "ensemble": json.dumps(noted), "versions": json.dumps(_versions())}
+    return tree
+
+
+def _read_ensemble(stored: xr.DataTree, path: Path) -> Ensemble:
+    noted = json.loads(stored.attrs["ensemble"])
+    members = (stored.children[_MEMBER.format(i)].copy() for i in range(len(noted["weights"])))
+    fits = dict(zip(noted["weights"], (_read(member, path) for member in members), strict=True))
+    rows = noted["evidence"]
+    index = pd.Index(rows["index"], name=rows["name"])
+    evidence = pd.DataFrame(rows["data"], index, rows["columns"]).astype(noted["dtypes"])
+    return Ensemble(fits, noted["weights"], evidence, tuple(noted["advice"]))
 
 
 def _attributes(fit: Fit, names: Mapping[str, str]) -> dict[str, Any]:
@@ -157,8 +200,7 @@ def _attributes(fit: Fit, names: Mapping[str, str]) -> dict[str, Any]:
         "text": json.dumps([(group, name, str(v.dtype)) for group, name, v in _variables(tree) if v.dtype.kind not in "fiub"]),
         "names": json.dumps({written: name for name, written in names.items()}),
     }
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    return {**shown, MARK: FORMAT, "created": created, **held}
+    return {**shown, "created": _now(), **held}
 
 
 def _rebuild(opened: xr.DataTree) -> tuple[xr.DataTree, dict[str, Any], Runs]:
@@ -204,6 +246,10 @@ def _variables(tree: xr.DataTree) -> Iterator[tuple[str, str, xr.Variable]]:
     for node in tree.subtree:
         for name, variable in node.to_dataset(inherit=False).variables.items():
             yield node.path, str(name), variable
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _versions() -> dict[str, str]:

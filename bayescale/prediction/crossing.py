@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -10,9 +13,10 @@ from bayescale.core.errors import SpecError
 from bayescale.core.names import CHAIN, DRAW
 from bayescale.core.targets import higher_is_better
 from bayescale.infer.fit import Fit
-from bayescale.prediction.parameters import generator, parameter_draws
-from bayescale.prediction.paths import Array, Curve, Path, Way, curves, read_place, read_range, read_way
-from bayescale.prediction.points import At, Fitted, unpack
+from bayescale.prediction.mixing import Labels, fits_of, labels_of, source
+from bayescale.prediction.parameters import generator
+from bayescale.prediction.paths import Array, Curve, Mixture, Path, Traced, read_range, trace
+from bayescale.prediction.points import At, Fitted
 from bayescale.prediction.roots import bisect, first_change, log_grid
 
 SCALE = "scale"
@@ -33,12 +37,12 @@ def crossover(
 ) -> xr.Dataset:
     """The smallest scale at which the laws of ``a`` and ``b`` cross.
 
-    Compared are the laws (``kind="mean"``), without the noise of single runs. Parts of one fit are compared draw by draw;
-    of two fits, independent draws are paired at random.
+    Compared are the laws (``kind="mean"``), without the noise of single runs. Parts of one fit or
+    ensemble are compared draw by draw; of two, independent draws are paired at random.
 
     Parameters
     ----------
-    a, b : Fit or Selection
+    a, b : Fit, Ensemble, or a selection of one
         ``fit.select(family="Mamba")``; the responses must be the same, in one unit.
     along : str
         The axis: a covariate of both laws, or of params, tokens, flops and tokens_per_param any.
@@ -76,15 +80,15 @@ def crossover(
     >>> bool(0 <= found["p_none"] <= 1)
     True
     """
-    (fit_a, labels_a), (fit_b, labels_b) = unpack(a), unpack(b)
-    _same_response(fit_a, labels_a, fit_b, labels_b)
-    curve_a, way_a = _curve(fit_a, labels_a, along, path, at, seed)
-    curve_b, way_b = _curve(fit_b, labels_b, along, path, at, seed)
-    grid = log_grid(*read_range(within, [(fit_a, way_a), (fit_b, way_b)]))
-    curve_a, curve_b, template = _pair(curve_a, curve_b, seed)
-    sign = 1.0 if higher_is_better(fit_a.response) else -1.0
+    _same_response(a, b)
+    traced_a, traced_b = trace(a, along, path, at, seed), trace(b, along, path, at, seed)
+    if (number := len(traced_a.curves)) > 1:
+        raise SpecError(f"`at` is one point for a crossover, got {number}")
+    grid = log_grid(*read_range(within, (*traced_a.ways, *traced_b.ways)))
+    curve_a, curve_b, chains = _pair(traced_a, traced_b, seed, together=source(a) is source(b))
+    sign = 1.0 if higher_is_better(source(a).response) else -1.0
 
-    def gap(scale: Array, first: Curve = curve_a, second: Curve = curve_b) -> Array:
+    def gap(scale: Array, first: Curve | Mixture = curve_a, second: Curve | Mixture = curve_b) -> Array:
         """How much better ``b`` is, as a part of ``a``."""
         base = first(scale)
         return sign * (second(scale) - base) / np.abs(base)
@@ -98,41 +102,33 @@ def crossover(
         few_a, few_b = curve_a.take(crossing), curve_b.take(crossing)
         low, high = grid[before[crossing]], grid[after[crossing]]
         found[crossing] = bisect(lambda s: gap(s[:, None], few_a, few_b)[:, 0], low, high)
-    shape = tuple(template.sizes[d] for d in (CHAIN, DRAW))
+    shape = tuple(len(chains[d]) for d in (CHAIN, DRAW))
     out = xr.Dataset(
         {
             along: ((CHAIN, DRAW), found.reshape(shape)),
             "p_none": float(np.isnan(found).mean()),
             "p_b_better": (SCALE, (ahead > 0).mean(axis=0)),
         },
-        coords={CHAIN: template[CHAIN], DRAW: template[DRAW], SCALE: grid, f"{along}_grid": (SCALE, grid)},
+        coords={**chains, SCALE: grid, f"{along}_grid": (SCALE, grid)},
     )
-    names = {"a": _name(labels_a, "a"), "b": _name(labels_b, "b")}
+    names = {"a": _name(labels_of(a), "a"), "b": _name(labels_of(b), "b")}
     return out.assign_attrs(**_order(ahead, before), **names, along=along, path=_told(path), seed=int(seed))
 
 
-def _curve(fit: Fit, labels: dict[str, str], along: str, path: Path | None, at: At | None, seed: int) -> tuple[Curve, Way]:
-    table, given = read_place(fit, at, labels)
-    if len(table) > 1:
-        raise SpecError(f"`at` is one point for a crossover, got {len(table)}")
-    way = read_way(fit, along, path, given)
-    (curve,) = curves(fit, way, table, given, parameter_draws(fit, table, generator(seed, 0)))
-    return curve, way
-
-
-def _pair(a: Curve, b: Curve, seed: int) -> tuple[Curve, Curve, xr.Dataset]:
-    """Curves with as many draws each, and the posterior whose chains and draws they are numbered by.
+def _pair(a: Traced, b: Traced, seed: int, *, together: bool) -> tuple[Curve | Mixture, Curve | Mixture, Mapping[str, Any]]:
+    """Curves with as many draws each, and the chains and draws that they are numbered by.
 
     Draws of one fit stay together: what is uncertain for both cancels. Those of two fits are put in random order, or the
     progress of two chains from like starts would look like dependence; the longer is cut.
     """
-    if a.fit is b.fit:
-        return a, b, a.fit.posterior
-    sizes = [len(next(iter(curve.parameters.values()))) for curve in (a, b)]
+    (curve_a,), (curve_b,) = a.curves, b.curves
+    if together:
+        return curve_a, curve_b, a.chains
+    sizes = curve_a.draws, curve_b.draws
     mixed = generator(seed, 2).permutation(max(sizes))[: min(sizes)]
-    if sizes[0] <= sizes[1]:
-        return a, b.take(mixed), a.fit.posterior
-    return a.take(mixed), b, b.fit.posterior
+    shorter = a if sizes[0] <= sizes[1] else b
+    chains = {d: shorter.chains[d] for d in (CHAIN, DRAW)}
+    return (curve_a, curve_b.take(mixed), chains) if shorter is a else (curve_a.take(mixed), curve_b, chains)
 
 
 def _order(ahead: Array, before: NDArray[np.int64]) -> dict[str, str]:
@@ -145,15 +141,16 @@ def _order(ahead: Array, before: NDArray[np.int64]) -> dict[str, str]:
     return {"better_before": first, "better_after": "a" if first == "b" else "b"}
 
 
-def _same_response(a: Fit, labels_a: dict[str, str], b: Fit, labels_b: dict[str, str]) -> None:
-    if a.response != b.response:
-        raise SpecError(f"the fits have different responses, {a.response!r} and {b.response!r}: there is no crossover")
-    units = [_unit(a, labels_a), _unit(b, labels_b)]
+def _same_response(a: Fitted, b: Fitted) -> None:
+    (one, *_), (two, *_) = fits_of(a), fits_of(b)
+    if one.response != two.response:
+        raise SpecError(f"the fits have different responses, {one.response!r} and {two.response!r}: there is no crossover")
+    units = [_unit(one, labels_of(a)), _unit(two, labels_of(b))]
     if all(units) and units[0] != units[1]:
-        raise SpecError(f"{a.response} is in {units[0]} in a and in {units[1]} in b: convert one of the tables")
+        raise SpecError(f"{one.response} is in {units[0]} in a and in {units[1]} in b: convert one of the tables")
 
 
-def _unit(fit: Fit, labels: dict[str, str]) -> str:
+def _unit(fit: Fit, labels: Labels) -> str:
     """Unit of the response, of the selected rows where it is stated row by row; empty where it is not known."""
     word = fit.data.units.get(fit.response, "")
     if word not in fit.data.table:
@@ -161,11 +158,13 @@ def _unit(fit: Fit, labels: dict[str, str]) -> str:
     table = fit.data.table
     keep = np.ones(len(table), dtype=bool)
     for column, label in labels.items():
-        keep &= (table[column].astype(str) == label).to_numpy()
+        # A member of an ensemble may have been read without a column that another has.
+        if column in table:
+            keep &= (table[column].astype(str) == label).to_numpy()
     return " and ".join(sorted(table.loc[keep, word].astype(str).unique()))
 
 
-def _name(labels: dict[str, str], otherwise: str) -> str:
+def _name(labels: Labels, otherwise: str) -> str:
     return ", ".join(f"{column}={label}" for column, label in labels.items()) or otherwise
 
 

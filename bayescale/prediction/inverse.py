@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
 from bayescale.core.names import CHAIN, DRAW, POINT
 from bayescale.core.targets import Target, Threshold, as_target
-from bayescale.prediction.parameters import generator, parameter_draws
-from bayescale.prediction.paths import Array, Curve, Path, curves, read_place, read_range, read_way
-from bayescale.prediction.points import At, Fitted, columns_of, coordinates_of, scalars_only, unpack
+from bayescale.prediction.mixing import axis_of, law_names, source
+from bayescale.prediction.paths import Array, Curve, Mixture, Path, read_range, trace
+from bayescale.prediction.points import At, Fitted, coordinates_of, scalars_only
 from bayescale.prediction.roots import bisect, log_grid
 
 
@@ -31,11 +29,11 @@ def scale_for(
 
     Parameters
     ----------
-    fit : Fit or Selection
+    fit : Fit, Ensemble, or a selection of one
     target : str, float or Threshold
         ``"loss<=2.0"``, or 2.0: at most so much of a loss, at least so much of an accuracy.
     along : str, optional
-        The axis; by default the law's only covariate, and ``"flops"`` for a law of two.
+        The axis; by default the only covariate of the law (of an ensemble, of all its laws), else ``"flops"``.
     path : "optimal" or dict, optional
         How the other covariates move along it, as in :func:`~bayescale.prediction.crossing.crossover`.
     at : DataFrame or dict, optional
@@ -66,31 +64,24 @@ def scale_for(
     >>> bs.scale_for(fitted, "loss<=2.0")["params"].dims
     ('chain', 'draw')
     """
-    fitted, labels = unpack(fit)
+    fitted = source(fit)
     goal = as_target(target, fitted.response)
-    columns = columns_of(fitted)
-    axis = along or (columns[0] if len(columns) == 1 else "flops")
-    table, given = read_place(fitted, at, labels)
-    way = read_way(fitted, axis, path, given)
-    low, high = read_range(within, [(fitted, way)])
-    drawn = parameter_draws(fitted, table, generator(seed, 0))
-    found = np.stack(
-        [_first_met(curve, goal, log_grid(low, high)) for curve in curves(fitted, way, table, given, drawn)], axis=-1
-    )
-    posterior = fitted.posterior
-    shape = (posterior.sizes[CHAIN], posterior.sizes[DRAW])
-    coords: dict[str, Any] = {d: posterior.coords[d] for d in (CHAIN, DRAW)}
-    coords |= coordinates_of(table, fitted.response)
+    axis = along or axis_of(fit)
+    traced = trace(fit, axis, path, at, seed)
+    low, high = read_range(within, traced.ways)
+    found = np.stack([_first_met(curve, goal, log_grid(low, high)) for curve in traced.curves], axis=-1)
+    coords = {**traced.chains, **coordinates_of(traced.table, fitted.response)}
+    shape = tuple(len(traced.chains[d]) for d in (CHAIN, DRAW))
     values = {axis: ((CHAIN, DRAW, POINT), found.reshape(*shape, -1))}
     out = xr.Dataset(values, coords={name: value for name, value in coords.items() if name != axis})
     out["p_never"] = (out[axis] == np.inf).mean((CHAIN, DRAW))
     out["p_below"] = (out[axis] <= low).mean((CHAIN, DRAW))
     if scalars_only(at):
         out = out.isel({POINT: 0}).drop_vars(POINT)
-    return out.assign_attrs(target=str(goal), along=axis, within=[low, high], seed=int(seed), law=fitted.model.law.name)
+    return out.assign_attrs(target=str(goal), along=axis, within=[low, high], seed=int(seed), law=law_names(fit))
 
 
-def _first_met(curve: Curve, goal: Target, grid: Array) -> Array:
+def _first_met(curve: Curve | Mixture, goal: Target, grid: Array) -> Array:
     """The smallest scale at which each draw of a curve meets a target, shape (draw,); the end of the grid where that does."""
     met = goal.met(curve(grid))
     first = np.where(met.any(axis=1), met.argmax(axis=1), -1)

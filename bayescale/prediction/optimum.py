@@ -15,8 +15,9 @@ from bayescale.core.names import CHAIN, DRAW, POINT
 from bayescale.data.schema import FLOP_PER_PARAM_TOKEN, TOKENS_PER_PARAM
 from bayescale.infer.fit import Fit
 from bayescale.laws.base import get_law
+from bayescale.prediction.mixing import Labels, mixed_draws
 from bayescale.prediction.parameters import generator, parameter_draws
-from bayescale.prediction.points import LINKED, Fitted, columns_of, complete, coordinates_of, read_points, unpack
+from bayescale.prediction.points import LINKED, Fitted, columns_of, complete, coordinates_of, read_points
 from bayescale.prediction.roots import bisect, least
 from bayescale.prediction.values import law_values
 
@@ -50,7 +51,7 @@ def compute_optimal(
 
     Parameters
     ----------
-    fit : Fit or Selection
+    fit : Fit, Ensemble, or a selection of one
     flops : float or sequence of float
         Budgets, FLOP (or the unit of ``cost``).
     cost : callable, optional
@@ -65,7 +66,8 @@ def compute_optimal(
     Dataset
         ``params``, ``tokens``, ``tokens_per_param``, the response (of the law, without noise), dims (chain, draw, point); NaN
         in draws without an optimum of finite size and data, whose share is ``p_none`` (point). Coordinate ``flops`` along
-        ``point``. For ``chinchilla`` also ``allocation_exponent``, ``a = beta/(alpha+beta)`` of ``N* = G (C/6)^a``.
+        ``point``. For ``chinchilla`` (of an ensemble, where
+        every law is it) also ``allocation_exponent``, ``a = beta/(alpha+beta)`` of ``N* = G (C/6)^a``.
 
     Raises
     ------
@@ -86,28 +88,39 @@ def compute_optimal(
     >>> sorted(bs.compute_optimal(fitted, 5.76e23).data_vars)
     ['allocation_exponent', 'loss', 'p_none', 'params', 'tokens', 'tokens_per_param']
     """
-    fitted, labels = unpack(fit)
-    require_size_and_data(fitted)
     _check_cost(cost)
-    table = _budgets(fitted, flops, at, labels)
-    drawn = parameter_draws(fitted, table, generator(seed, 0))
+    out = mixed_draws(fit, seed, lambda one, labels: _optima(one, labels, flops, cost, at, seed))
+    out["p_none"] = out["params"].isnull().mean((CHAIN, DRAW))
+    return out
+
+
+def _optima(
+    fit: Fit,
+    labels: Labels,
+    flops: float | Sequence[float],
+    cost: CostFunction | None,
+    at: Mapping[str, Any] | None,
+    seed: int,
+) -> xr.Dataset:
+    require_size_and_data(fit)
+    table = _budgets(fit, flops, at, labels)
+    drawn = parameter_draws(fit, table, generator(seed, 0))
     shape = next(iter(drawn.values())).shape
-    found = {name: np.empty(shape) for name in ("params", "tokens", fitted.response)}
+    found = {name: np.empty(shape) for name in ("params", "tokens", fit.response)}
     for point, budget in enumerate(table["flops"]):
         here = {name: values[..., point].reshape(-1, 1) for name, values in drawn.items()}
-        params, tokens = optimal_size_and_data(fitted, here, np.array([[budget]]), cost, scan=True)
-        mean = law_at(fitted, {"params": params, "tokens": tokens}, here)
-        for name, values in (("params", params), ("tokens", tokens), (fitted.response, mean)):
+        params, tokens = optimal_size_and_data(fit, here, np.array([[budget]]), cost, scan=True)
+        mean = law_at(fit, {"params": params, "tokens": tokens}, here)
+        for name, values in (("params", params), ("tokens", tokens), (fit.response, mean)):
             found[name][..., point] = values.reshape(shape[:2])
     found[TOKENS_PER_PARAM] = found["tokens"] / found["params"]
-    if has_closed_form(fitted) and cost is None:
+    if has_closed_form(fit) and cost is None:
         found["allocation_exponent"] = drawn["beta"] / (drawn["alpha"] + drawn["beta"])
-    order = ("params", "tokens", TOKENS_PER_PARAM, fitted.response, "allocation_exponent")
-    coords = coordinates_of(table, fitted.response) | {d: fitted.posterior.coords[d] for d in (CHAIN, DRAW)}
+    order = ("params", "tokens", TOKENS_PER_PARAM, fit.response, "allocation_exponent")
+    coords = coordinates_of(table, fit.response) | {d: fit.posterior.coords[d] for d in (CHAIN, DRAW)}
     out = xr.Dataset({n: ((CHAIN, DRAW, POINT), found[n]) for n in order if n in found}, coords=coords)
-    out["p_none"] = out["params"].isnull().mean((CHAIN, DRAW))
     said = "6·params·tokens" if cost is None else str(getattr(cost, "__name__", "stated"))
-    return out.assign_attrs(cost=said, seed=int(seed), law=fitted.model.law.name, response=fitted.response)
+    return out.assign_attrs(cost=said, seed=int(seed), law=fit.model.law.name, response=fit.response)
 
 
 def law_at(fit: Fit, covariates: Mapping[str, Array], parameters: Mapping[str, Array]) -> Array:

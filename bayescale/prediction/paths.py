@@ -14,8 +14,10 @@ from scipy.interpolate import CubicSpline
 from bayescale.core.errors import SpecError, unknown
 from bayescale.data.schema import FLOP_PER_PARAM_TOKEN, UNITS
 from bayescale.infer.fit import Fit
+from bayescale.prediction.mixing import answers
 from bayescale.prediction.optimum import has_closed_form, law_at, optimal_size_and_data, require_size_and_data
-from bayescale.prediction.points import LINKED, At, columns_of, complete, read_points
+from bayescale.prediction.parameters import generator, parameter_draws
+from bayescale.prediction.points import LINKED, At, Fitted, columns_of, complete, read_points
 
 Array = NDArray[np.float64]
 Path = Literal["optimal"] | Mapping[str, float]
@@ -75,10 +77,51 @@ class Curve:
         spline = CubicSpline(np.log(knots[0]), np.where(there, found, 0.0), axis=1)
         return np.where(there, np.exp(spline(np.log(scale[0]))), np.nan)
 
+    @property
+    def draws(self) -> int:
+        """Number of draws."""
+        return len(next(iter(self.parameters.values())))
+
     def take(self, draws: NDArray[np.int64]) -> Curve:
         """The curve of some of the draws, or of all in another order."""
         chosen = {name: values[draws] for name, values in self.parameters.items()}
         return Curve(self.fit, self.along, self.fixed, self.optimal, chosen)
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Curves of the members of an ensemble, each draw from one of them.
+
+    Parameters
+    ----------
+    parts : tuple of Curve
+        With all their draws.
+    which, place : int array (draw,)
+        The part that a draw is from, and which of its draws it is.
+    """
+
+    parts: tuple[Curve | Mixture, ...]
+    which: NDArray[np.int64]
+    place: NDArray[np.int64]
+
+    def __call__(self, scale: Array) -> Array:
+        """As of a :class:`Curve`."""
+        scale = np.atleast_2d(scale)
+        out = np.empty((self.draws, scale.shape[1]))
+        for i, part in enumerate(self.parts):
+            here = np.flatnonzero(self.which == i)
+            if here.size:
+                out[here] = part.take(self.place[here])(scale if len(scale) == 1 else scale[here])
+        return out
+
+    @property
+    def draws(self) -> int:
+        """Number of draws."""
+        return len(self.which)
+
+    def take(self, draws: NDArray[np.int64]) -> Mixture:
+        """The curve of some of the draws, or of all in another order."""
+        return Mixture(self.parts, self.which[draws], self.place[draws])
 
 
 @dataclass(frozen=True)
@@ -161,6 +204,45 @@ def _choices(columns: Sequence[str], along: str, missing: Sequence[str]) -> str:
     return " or ".join(ways)
 
 
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """Curves along an axis, one a point that ``at`` speaks of.
+
+    Parameters
+    ----------
+    curves : tuple of Curve or Mixture
+    ways : tuple of (Fit, Way)
+        Of every fit behind them.
+    table : DataFrame
+        The points.
+    chains : mapping
+        Coordinates of chain and draw.
+    """
+
+    curves: tuple[Curve | Mixture, ...]
+    ways: tuple[tuple[Fit, Way], ...]
+    table: pd.DataFrame
+    chains: Mapping[str, Any]
+
+
+def trace(asked: Fitted, along: str, path: Path | None, at: At | None, seed: int) -> Traced:
+    """The curves of a fit, or of an ensemble, along an axis; what makes no sense is refused as by :func:`read_way`."""
+
+    def ask(fit: Fit, labels: Mapping[str, str]) -> Traced:
+        table, given = read_place(fit, at, labels)
+        way = read_way(fit, along, path, given)
+        drawn = parameter_draws(fit, table, generator(seed, 0))
+        return Traced(_curves(fit, way, table, given, drawn), ((fit, way),), table, {})
+
+    found = answers(asked, seed, ask)
+    apart, members = list(found.of.values()), found.members
+    curves: tuple[Curve | Mixture, ...] = apart[0].curves
+    if members is not None:
+        points = zip(*(one.curves for one in apart), strict=True)
+        curves = tuple(Mixture(parts, members.which, members.place) for parts in points)
+    return Traced(curves, tuple(way for one in apart for way in one.ways), found.first.table, found.chains)
+
+
 def read_place(fit: Fit, at: At | None, labels: Mapping[str, str]) -> tuple[pd.DataFrame, list[str]]:
     """The points that ``at`` speaks of, and the covariates it fixes."""
     given: list[str] = []
@@ -170,14 +252,14 @@ def read_place(fit: Fit, at: At | None, labels: Mapping[str, str]) -> tuple[pd.D
     return read_points(fit, at if at is not None else {}, labels, given), given
 
 
-def curves(fit: Fit, way: Way, table: pd.DataFrame, given: Sequence[str], drawn: Mapping[str, Array]) -> list[Curve]:
+def _curves(fit: Fit, way: Way, table: pd.DataFrame, given: Sequence[str], drawn: Mapping[str, Array]) -> tuple[Curve, ...]:
     """One curve a row of a table, from parameters of shape (chain, draw, point)."""
     out = []
     for point in range(len(table)):
         fixed = {name: float(table[name].iloc[point]) for name in given} | dict(way.fixed)
         here = {name: values[..., point].reshape(-1) for name, values in drawn.items()}
         out.append(Curve(fit, way.along, fixed, way.optimal, here))
-    return out
+    return tuple(out)
 
 
 def fitted_scales(fit: Fit, way: Way) -> Array:

@@ -13,8 +13,9 @@ from bayescale.core.names import CHAIN, DRAW, POINT
 from bayescale.infer.fit import Fit
 from bayescale.models.noise import from_noise_scale, to_noise_scale
 from bayescale.prediction.discrepancy import discrepancy_draws
+from bayescale.prediction.mixing import Labels, mixed_draws
 from bayescale.prediction.parameters import Array, Unseen, generator, parameter_draws
-from bayescale.prediction.points import At, Fitted, columns_to_forecast, coordinates_of, read_points, unpack
+from bayescale.prediction.points import At, Fitted, columns_to_forecast, coordinates_of, read_points
 from bayescale.prediction.values import law_values
 
 Kind = Literal["mean", "response"]
@@ -32,8 +33,8 @@ def predict(
 
     Parameters
     ----------
-    fit : Fit or Selection
-        A fit, or ``fit.select(family="Mamba")``, whose labels then hold at every point.
+    fit : Fit, Ensemble, or a selection of one
+        ``fit.select(family="Mamba")``: its labels then hold at every point.
     at : DataFrame or dict
         One point a row, or numbers, labels and lists of them (one length). The covariates of the law; ``tokens``, ``params``,
         ``flops`` and ``tokens_per_param`` are derived from two of them where they are missing (flops = 6·params·tokens).
@@ -49,7 +50,8 @@ def predict(
     -------
     Dataset
         One variable, named and measured as the response, dims (chain, draw, point); ``point`` numbers the rows of ``at``, whose
-        columns are coordinates along it.
+        columns are coordinates along it. Of an ensemble, the coordinate ``member`` (chain, draw) names the fit that each draw
+        is from.
 
     Raises
     ------
@@ -67,23 +69,26 @@ def predict(
     >>> bs.predict(fitted, {"params": [7e9, 7e10]})["loss"].dims
     ('chain', 'draw', 'point')
     """
-    fitted, labels = unpack(fit)
     if kind not in ("mean", "response"):
         raise SpecError("kind: " + unknown("word", str(kind), ("mean", "response")))
-    table = read_points(fitted, at, labels, columns_to_forecast(fitted))
-    parameters = parameter_draws(fitted, table, generator(seed, 0), unseen)
-    values = mean_at(fitted, table, parameters)
+    return mixed_draws(fit, seed, lambda one, labels: _draws(one, labels, at, kind, unseen, seed))
+
+
+def _draws(fit: Fit, labels: Labels, at: At, kind: Kind, unseen: Unseen, seed: int) -> xr.Dataset:
+    table = read_points(fit, at, labels, columns_to_forecast(fit))
+    parameters = parameter_draws(fit, table, generator(seed, 0), unseen)
+    values = mean_at(fit, table, parameters)
     if kind == "response":
-        noise = fitted.model.noise
-        if fitted.model.discrepancy is not None:
-            drift = discrepancy_draws(fitted, table, generator(seed, 2))
+        noise = fit.model.noise
+        if fit.model.discrepancy is not None:
+            drift = discrepancy_draws(fit, table, generator(seed, 2))
             values = np.asarray(from_noise_scale(noise, to_noise_scale(noise, values) + drift))
-        values = new_runs(fitted, values, known_errors(fitted, table), generator(seed, 1))
-    name = fitted.response
-    unit = {"units": fitted.data.units[name]} if name in fitted.data.units else {}
+        values = new_runs(fit, values, known_errors(fit, table), generator(seed, 1))
+    name = fit.response
+    unit = {"units": fit.data.units[name]} if name in fit.data.units else {}
     draws = xr.Dataset({name: ((CHAIN, DRAW, POINT), values, unit)}, coords=coordinates_of(table, name))
-    draws = draws.assign_coords({d: fitted.posterior.coords[d] for d in (CHAIN, DRAW)})
-    return draws.assign_attrs(kind=kind, seed=int(seed), law=fitted.model.law.name, response=name)
+    draws = draws.assign_coords({d: fit.posterior.coords[d] for d in (CHAIN, DRAW)})
+    return draws.assign_attrs(kind=kind, seed=int(seed), law=fit.model.law.name, response=name)
 
 
 def mean_at(fit: Fit, table: pd.DataFrame, parameters: dict[str, Array]) -> Array:
