@@ -15,7 +15,8 @@ from bayescale.data.inspection import COLLINEAR, NAMES
 from bayescale.data.runs import Runs, as_runs
 from bayescale.data.schema import TOKENS_PER_PARAM
 from bayescale.laws.base import Law, get_law
-from bayescale.models.discrepancy import SlopeDrift
+from bayescale.laws.param import Param
+from bayescale.models.discrepancy import Discrepancy, RunEffect, SlopeDrift, SmoothMisfit
 from bayescale.models.noise import CURVE_SIGMA, BestSoFar, Gaussian, Noise, StudentT
 from bayescale.models.pooling import NoPooling, PartialPooling, Pooling
 from bayescale.models.scaling import ScalingModel
@@ -40,6 +41,11 @@ FEWEST_OUTER = 3
 
 #: The covariate of a law of one variable, where several would do.
 AXES = ("flops", "compute", *(name for name in COVARIATES if name not in ("flops", "compute")))
+
+#: Tables obey their law better than single curves do, and best at their largest runs.
+TABLE_DRIFT = SlopeDrift(along="flops", size=Param.positive(0.15, 0.5), growth=Param.positive(0.15, 1.0))
+TABLE_MISFIT = SmoothMisfit(tilt=Param.positive(0.005, 0.5))
+TABLE_NOISE = StudentT(df=5, sigma=Param.positive(0.006, 1.3))
 
 #: Logarithms that differ by less are one number with rounding.
 ROUNDING = 1e-9
@@ -116,6 +122,8 @@ def recommended(
     noise, why_noise = _noise(runs)
     if noise.on == "log" and not pooling and len(axes) == 1:
         return _curve(runs, axes["x"], why_law, why_pooling)
+    if noise.on == "log" and not pooling and law.name == "chinchilla":
+        return _table(runs, why_law, why_pooling)
     return ScalingModel(law, axes=axes, pooling=pooling, noise=noise, reasons=(why_law, *why_pooling, why_noise))
 
 
@@ -139,6 +147,22 @@ def _curve(runs: Runs, axis: str, why: str, more: Sequence[str]) -> ScalingModel
         )
     reasons = (why_law, *more, why_drift, why_noise)
     return ScalingModel(law, axes={"x": axis}, noise=noise, discrepancy=SlopeDrift(), reasons=reasons)
+
+
+def _table(runs: Runs, why: str, more: Sequence[str]) -> ScalingModel:
+    """The model of one table of sizes and data: what was best in backtests (benchmarks/extrapolation/tables.py)."""
+    law = get_law("coupled_power_law")
+    parts: list[Discrepancy] = [TABLE_DRIFT, TABLE_MISFIT]
+    reasons = [
+        why.replace("chinchilla", law.name),
+        *more,
+        "a slope that drifts along flops, and a smooth misfit in tokens per parameter: no law holds for ever",
+        f"Student-t noise on the logarithm of {runs.response}: a stray run moves the law little",
+    ]
+    if "run" in runs.table and runs.table["run"].duplicated().any():
+        parts.append(RunEffect())
+        reasons.append("an effect of each run: its rows are checkpoints, which share what sets the run apart")
+    return ScalingModel(law, noise=TABLE_NOISE, discrepancy=tuple(parts), reasons=tuple(reasons))
 
 
 def _never_rises(runs: Runs, axis: str) -> bool:

@@ -11,9 +11,9 @@ import pytest
 from bayescale.core.errors import DataError, NotIdentifiedError, SpecError
 from bayescale.data.datasets import load_dataset
 from bayescale.data.runs import as_runs
-from bayescale.evaluate.recommend import recommended
+from bayescale.evaluate.recommend import TABLE_DRIFT, TABLE_MISFIT, TABLE_NOISE, recommended
 from bayescale.infer.fit import Fit
-from bayescale.models.discrepancy import SlopeDrift
+from bayescale.models.discrepancy import RunEffect, SlopeDrift, SmoothMisfit
 from bayescale.models.noise import BestSoFar, Gaussian, StudentT
 from bayescale.models.pooling import NoPooling, PartialPooling
 from bayescale.models.scaling import ScalingModel
@@ -46,10 +46,39 @@ def reasons(model: ScalingModel) -> str:
 
 def test_size_and_data_that_vary_apart_take_a_law_of_both() -> None:
     model = recommended(grid())
-    assert model.law.name == "chinchilla"
+    assert model.law.name == "coupled_power_law"
     assert not model.pooling
     assert not model.axes
-    assert "params and tokens both vary, and not together" in model.reasons[0]
+    assert model.reasons[0] == "law coupled_power_law: params and tokens both vary, and not together"
+
+
+def test_a_table_of_losses_may_leave_its_law() -> None:
+    """A drift along compute, known to be less than that of one curve, a misfit in the ratio, and noise with heavy tails."""
+    model = recommended(grid())
+    assert model.discrepancy == (TABLE_DRIFT, TABLE_MISFIT)
+    assert TABLE_DRIFT.along == "flops"
+    assert TABLE_DRIFT.growth is not None
+    assert TABLE_DRIFT.priors["drift_size"].loc < SlopeDrift().priors["drift_size"].loc
+    assert isinstance(TABLE_MISFIT, SmoothMisfit)
+    assert model.noise == TABLE_NOISE
+    assert isinstance(TABLE_NOISE, StudentT) and TABLE_NOISE.df == 5
+    assert "a smooth misfit in tokens per parameter" in reasons(model)
+    assert "Student-t noise on the logarithm of loss" in model.reasons[-1]
+    assert Fit(model, as_runs(grid()), None).binding.frame is not None  # type: ignore[arg-type]
+
+
+def test_checkpoints_of_a_run_share_an_effect() -> None:
+    model = recommended(grid(run=[f"r{i // 3}" for i in range(12)]))
+    assert RunEffect() in model.parts
+    assert "an effect of each run" in model.reasons[-1]
+    one_each = grid(run=[f"r{i}" for i in range(12)])
+    assert recommended(one_each).parts == recommended(grid()).parts
+
+
+def test_pooled_tables_obey_their_law() -> None:
+    both = pd.concat([grid(family="a"), grid(family="b")], ignore_index=True)
+    model = recommended(both)
+    assert (model.law.name, model.discrepancy, model.noise) == ("chinchilla", None, StudentT())
 
 
 def test_size_and_data_that_vary_together_take_one_variable() -> None:
@@ -69,7 +98,7 @@ def test_data_that_vary_only_from_family_to_family_are_no_axis() -> None:
     model = recommended(df)
     assert (model.law.name, dict(model.axes)) == ("power_law_offset", {"x": "params"})
     assert "tokens do not vary within family" in model.reasons[0]
-    assert recommended(df.drop(columns=["family", "architecture", "dataset"])).law.name == "chinchilla"
+    assert recommended(df.drop(columns=["family", "architecture", "dataset"])).law.name == "coupled_power_law"
 
 
 def test_along_names_the_covariate() -> None:
