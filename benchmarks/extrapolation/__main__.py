@@ -3,6 +3,10 @@
 curves: 46 learning curves, each with its own training and extrapolation part. Means over curves of the RMSLE of the median,
 the log density of y, the coverage of intervals and the width of the 90 % one. It needs the folder of the tables, which the
 environment variable BAYESCALE_DATA_DIR names.
+
+tables: tables of training runs, the smaller ones shown. Mean relative error of the median, coverage and width of intervals.
+
+families: the bundled families of models, the two smallest of each shown and the largest forecast.
 """
 
 from __future__ import annotations
@@ -15,7 +19,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.extrapolation import curves
+from benchmarks.extrapolation import curves, families
+from benchmarks.extrapolation import tables as runs
 from benchmarks.extrapolation.scoring import printed
 
 
@@ -45,6 +50,34 @@ def run_curves(asked: argparse.Namespace) -> None:
         curves.figure(chosen, found, asked.figure)
 
 
+def run_tables(asked: argparse.Namespace) -> None:
+    """Run the tables of runs and print what was found."""
+    chosen = runs.read_tables(word for word in asked.only.split(",") if word)
+    if not chosen:
+        print(runs.UNSET)
+        return
+    counts = pd.DataFrame([{"row": t.row, "tables": 1, "shown": len(t.shown), "held": len(t.held)} for t in chosen])
+    print(counts.groupby("row", sort=False).sum().to_string(), flush=True)
+    found = runs.Found()
+    runs.run_baselines(chosen, found, asked.seed)
+    if asked.baselines_only:
+        print(runs.printed(runs.means(pd.concat(found.points))))
+        return
+    runs.run(chosen, found, asked.seed, [word for word in asked.methods.split(";") if word])
+    fits = pd.DataFrame(found.fits)
+    print(f"\n{fits.round(3).to_string()}\n{fits.converged.sum()} of {len(fits)} fits converged")
+    print(f"\n{runs.printed(runs.means(pd.concat(found.points)))}")
+
+
+def run_families(asked: argparse.Namespace) -> None:
+    """Run the bundled families, two sizes of each shown."""
+    found = runs.Found()
+    families.run(found, asked.seed)
+    print(pd.DataFrame(found.fits).round(3).to_string())
+    scores = runs.means(pd.concat(found.points))
+    print(f"\n{runs.printed(scores.xs('families', level='row'))}")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -59,6 +92,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     single.add_argument("--figure", type=Path, metavar="OUT.png", help="coverage and width, and a few curves with bands")
     single.add_argument("--json", type=Path, metavar="OUT", help="write every score and diagnostic to this file")
     single.set_defaults(run=run_curves)
+    tables = commands.add_parser("tables", help="tables of training runs")
+    tables.add_argument("--only", default="", metavar="WORD,WORD", help="rows with these words in their names only")
+    tables.add_argument("--methods", default="", metavar="NAME;NAME", help="these methods only")
+    tables.add_argument("--baselines-only", action="store_true", help="leave our models out")
+    tables.add_argument("--seed", type=int, default=0)
+    tables.set_defaults(run=run_tables)
+    short = commands.add_parser("families", help="bundled families, their two smallest models shown")
+    short.add_argument("--seed", type=int, default=0)
+    short.set_defaults(run=run_families)
     asked = parser.parse_args(arguments)
     asked.run(asked)
 

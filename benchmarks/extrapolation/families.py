@@ -1,0 +1,31 @@
+"""Every family shown with its two smallest models only, the largest forecast: what a discrepancy is worth under pooling."""
+
+from __future__ import annotations
+
+import time
+
+import bayescale as bs
+from benchmarks.extrapolation.tables import Found, Table
+from benchmarks.pooling import POOLINGS, families
+
+#: Pooling, and discrepancy.
+MODELS: dict[str, tuple[str, bs.SlopeDrift | None]] = {
+    "pooled, law alone": ("partial", None),
+    "pooled, with drift": ("partial", bs.SlopeDrift("params")),
+    "not pooled": ("none", None),
+}
+
+
+def run(found: Found, seed: int) -> None:
+    """Fit and score every model."""
+    runs = families()
+    last = runs["rank"] == runs.groupby("curve")["rank"].transform("max")
+    table = Table("families", "two smallest", runs[runs["rank"] <= 2], runs[last])
+    for method, (pooling, drift) in MODELS.items():
+        start = time.perf_counter()
+        model = bs.ScalingModel(
+            "power_law_offset", axes={"x": "params"}, pooling=POOLINGS[pooling], discrepancy=drift, noise=bs.Gaussian()
+        )
+        fit = bs.fit(model, table.shown, seed=seed, progress=False, strict=False)
+        found.add(method, table, bs.predict(fit, table.held)["loss"].to_numpy().reshape(-1, len(table.held)))
+        found.add_fit(method, table, fit, time.perf_counter() - start)
