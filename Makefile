@@ -45,9 +45,10 @@ docs: .venv/.installed-docs ## the site, into docs/_build/html
 notebooks: .venv/.installed-notebooks ## run the notebooks and keep their output (QUICK=1: only see that they run)
 	@$(BIN)/python tools/run_notebooks.py $(if $(QUICK),--quick) $(NB)
 
-figures: demo ## the figure of the README, from the demo
+figures: demo ## the figures of the README, from the demo, and of the site
 	mkdir -p docs/figures
 	cp '$(OUT)/curves.png' docs/figures/curves.png
+	$(BIN)/python docs/figures/two_sizes.py
 
 bench: .venv/.installed-bench ## what is claimed, measured (NAME=speed: one of them; ARGS: its options)
 	@for name in $(NAME); do echo "==> benchmarks.$$name"; $(BIN)/python -m benchmarks.$$name $(ARGS) || exit; done
