@@ -74,8 +74,8 @@ def run_families(asked: argparse.Namespace) -> None:
     found = runs.Found()
     families.run(found, asked.seed)
     print(pd.DataFrame(found.fits).round(3).to_string())
-    scores = runs.means(pd.concat(found.points))
-    print(f"\n{runs.printed(scores.xs('families', level='row'))}")
+    scores = runs.means(pd.concat(found.points)).drop(index=["mean of rows", "pooled over runs"], level="row")
+    print(f"\n{runs.printed(scores.sort_index(level='row', sort_remaining=False))}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
