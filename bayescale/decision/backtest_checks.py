@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
+import pandas as pd
 from scipy import stats
 
 from bayescale.core.findings import Finding, Status
 from bayescale.evaluate.backtest import Backtest
 from bayescale.models.scaling import ScalingModel
 
-NAME = "calibration"
+NAME, REACH = "calibration", "backtest reach"
 
 #: Probability of the intervals whose coverage is judged.
 NOMINAL = 0.9
@@ -43,6 +46,24 @@ def check_backtest(backtest: Backtest | None, *, model: ScalingModel | None = No
         advice = "Hold the largest runs back, forecast them, and count how many of the intervals cover: backtest(model, data)."
         return [Finding(NAME, Status.NOT_ASSESSED, "not assessed, since no backtest was given", advice=advice)]
     return [_coverage(backtest), *_fits(backtest), *_same(backtest, model)]
+
+
+def check_reach(backtest: Backtest, runs: pd.DataFrame, at: pd.DataFrame) -> list[Finding]:
+    """Whether the backtest looked as far beyond its fitted runs as the forecast lies beyond these: REVIEW where it did not."""
+    along = backtest.along
+    if along not in runs or along not in at:
+        return []
+    asked = float(at[along].max() / runs[along].max())
+    reached = math.exp(float(backtest.points["distance"].max()))
+    said = (
+        f"the forecast lies {asked:.3g} times beyond the largest fitted {along}, the backtest looked up to {reached:.3g} times"
+    )
+    if asked <= max(reached, 1.0):
+        return [Finding(REACH, Status.PASS, said, asked, reached)]
+    advice = (
+        "Its coverage says nothing of what lies farther: lower cut-offs look farther, a larger run brings the forecast nearer."
+    )
+    return [Finding(REACH, Status.REVIEW, said, asked, reached, advice)]
 
 
 def shortfall(coverage: float, number: float, nominal: float = NOMINAL) -> float:

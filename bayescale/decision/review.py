@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bayescale.core.errors import SpecError
 from bayescale.core.findings import Finding, Review, Status
-from bayescale.decision.backtest_checks import check_backtest
+from bayescale.decision.backtest_checks import check_backtest, check_reach
 from bayescale.decision.fit_checks import convergence, data, influence, posterior_predictive
 from bayescale.decision.forecast_checks import extrapolation, groups
 from bayescale.decision.prior_checks import priors
@@ -39,6 +39,8 @@ class Entry:
 def _calibration(subject: Subject) -> Iterator[Finding]:
     """Evidence that was not supplied is no pass; it does not block either."""
     yield from check_backtest(subject.backtest, model=subject.fit.model)
+    if subject.backtest is not None and subject.at is not None:
+        yield from check_reach(subject.backtest, subject.fit.data.table, subject.at)
 
 
 #: Every check of a fit, in the order in which they are made.

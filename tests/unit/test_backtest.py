@@ -13,7 +13,7 @@ from scipy import stats
 from bayescale.core.errors import DataError, SpecError
 from bayescale.core.findings import Status
 from bayescale.data.runs import Runs
-from bayescale.decision.backtest_checks import check_backtest, shortfall
+from bayescale.decision.backtest_checks import check_backtest, check_reach, shortfall
 from bayescale.evaluate import backtest as module
 from bayescale.evaluate.backtest import Backtest, backtest
 from bayescale.evaluate.scores import LEVELS
@@ -338,3 +338,14 @@ def test_the_table_of_the_figure() -> None:
     assert set(table["coverage"]) == {0.75}
     nine = table[np.isclose(table["nominal"], 0.9)].iloc[0]
     assert (nine["lower"], nine["upper"]) == tuple(stats.binom.ppf([0.05, 0.95], 100, 0.9) / 100)
+
+
+@pytest.mark.parametrize(("asked", "status"), [(2.0, Status.PASS), (50.0, Status.REVIEW)])
+def test_a_forecast_farther_than_the_backtest_looked_is_for_review(asked: float, status: Status) -> None:
+    made = made_up(90, 100, 10)
+    reached = float(np.exp(made.points["distance"].max()))
+    assert 2.0 < reached < 50.0
+    runs = pd.DataFrame({made.along: [1e8, 1e9]})
+    (finding,) = check_reach(made, runs, pd.DataFrame({made.along: [1e9 * asked]}))
+    assert (finding.check, finding.status, finding.value) == ("backtest reach", status, asked)
+    assert check_reach(made, runs, pd.DataFrame({"other": [1.0]})) == []
