@@ -128,7 +128,7 @@ def score_mixture(found: Forecasts, weights: Array) -> pd.DataFrame:
         ``width_90``, its width, in log units (in the unit of the response where the noise is on that scale).
     """
     w = np.broadcast_to(weights, found.densities.shape)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore"):  # a member of no weight adds nothing
         score = logsumexp(found.densities + np.log(w), axis=1)
     low, median, high = (_quantile(found.quantiles, w, p) for p in ((1 - PROB) / 2, 0.5, (1 + PROB) / 2))
     below = (w * found.pit).sum(axis=1)

@@ -92,7 +92,7 @@ def covered(lower: Array, upper: Array, outcomes: Array) -> NDArray[np.bool_]:
 
 def rmsle(forecasts: Array, outcomes: Array) -> float:
     """Root mean squared logarithmic error of point forecasts; NaN where one of the logarithms does not exist."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # told as NaN
         return float(np.sqrt(np.mean((np.log(forecasts) - np.log(outcomes)) ** 2)))
 
 

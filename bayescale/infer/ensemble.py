@@ -14,7 +14,7 @@ from bayescale.core.errors import SpecError, unknown
 from bayescale.core.frozen import FrozenMap
 from bayescale.core.names import CHAIN, DRAW
 from bayescale.data.runs import Runs
-from bayescale.infer.fit import Fit
+from bayescale.infer.fit import Fit, check_labels
 
 #: Weights that miss a sum of 1 by less do so by rounding.
 ROUNDING = 1e-9
@@ -161,14 +161,7 @@ class Ensemble:
         SpecError
             When no member knows the column, or the label is unknown.
         """
-        groups = dict.fromkeys(column for fit in self.fits.values() for column in fit.data.groups)
-        for column, label in labels.items():
-            if column not in groups:
-                raise SpecError(unknown("group column", column, groups))
-            table = next(fit.data.table for fit in self.fits.values() if column in fit.data.groups)
-            known = table[column].astype(str).unique()
-            if label not in known:
-                raise SpecError(unknown(column, label, known))
+        check_labels(labels, {column: fit.data.table for fit in self.fits.values() for column in fit.data.groups})
         return EnsembleSelection(self, FrozenMap(labels))
 
     def __repr__(self) -> str:

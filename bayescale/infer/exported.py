@@ -62,7 +62,7 @@ def _program(function: Callable[..., Any], leaves: list[Any], tree: Any, path: P
     try:
         program = jax.export.export(jax.jit(lambda *flat: function(*jax.tree.unflatten(tree, flat))))(*leaves)
         _write(path, bytes(program.serialize()))
-    except (ValueError, NotImplementedError):
+    except (ValueError, NotImplementedError):  # JAX cannot export this device, or this operation: it is compiled as it is
         return None
     return program
 

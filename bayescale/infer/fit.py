@@ -82,12 +82,7 @@ class Fit:
         SpecError
             When the column or label is unknown.
         """
-        for column, label in labels.items():
-            if column not in self.data.groups:
-                raise SpecError(unknown("group column", column, self.data.groups))
-            known = self.data.table[column].astype(str).unique()
-            if label not in known:
-                raise SpecError(unknown(column, label, known))
+        check_labels(labels, dict.fromkeys(self.data.groups, self.data.table))
         return Selection(self, FrozenMap(labels))
 
     def __repr__(self) -> str:
@@ -100,6 +95,22 @@ class Fit:
             f"{sizes['chain']} x {sizes['draw']} draws, {state} "
             f"(R-hat {found.worst_rhat:.3f}, ESS {found.worst_ess:.0f}, {found.divergences} divergences)"
         )
+
+
+def check_labels(labels: Mapping[str, str], tables: Mapping[str, pd.DataFrame]) -> None:
+    """Refuse a group column that no table has, and a label that its table lacks; ``tables`` by group column.
+
+    Raises
+    ------
+    SpecError
+        Naming the near and the valid words.
+    """
+    for column, label in labels.items():
+        if column not in tables:
+            raise SpecError(unknown("group column", column, tables))
+        known = tables[column][column].astype(str).unique()
+        if label not in known:
+            raise SpecError(unknown(column, label, known))
 
 
 @dataclass(frozen=True, eq=False)

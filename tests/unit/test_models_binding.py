@@ -109,18 +109,22 @@ class TestConventions:
 
     def test_unless_the_user_says_so(self) -> None:
         pooling = PartialPooling("family", across_conventions=True)
-        bound(self.counted(alpha=pooling), self.frame(), conventions={"params": "counted"}, units={"loss": "unit"})
+        made = bound(self.counted(alpha=pooling), self.frame(), conventions={"params": "counted"}, units={"loss": "unit"})
+        assert made.levels.keys() == {("family",)}
 
     def test_amplitudes_and_separate_exponents_may_be(self) -> None:
         model = self.counted(A=PartialPooling("family"), alpha=NoPooling("family"))
-        bound(model, self.frame(), conventions={"params": "counted"})
+        made = bound(model, self.frame(), conventions={"params": "counted"})
+        assert made.level("A") is made.level("alpha") is made.levels["family",]
 
     def test_one_convention_for_all_is_fine(self) -> None:
-        bound(self.counted(alpha=PartialPooling("family")), self.frame(), conventions={"params": "non-embedding"})
+        made = bound(self.counted(alpha=PartialPooling("family")), self.frame(), conventions={"params": "non-embedding"})
+        assert made.level("alpha") is not None
 
     def test_that_of_a_column_that_is_not_used_does_not_matter(self) -> None:
         frame = self.frame().assign(tokens=1e11)
-        bound(self.counted(alpha=PartialPooling("family")), frame, conventions={"tokens": "counted"})
+        made = bound(self.counted(alpha=PartialPooling("family")), frame, conventions={"tokens": "counted"})
+        assert made.level("alpha") is not None
 
 
 class TestArrays:
