@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -21,8 +21,9 @@ from bayescale.infer.fit import Fit, agreement_of, assemble, finish, read_runs
 from bayescale.infer.mode import find_mode, scales_to_hold
 from bayescale.infer.programs import Programs, programs
 from bayescale.infer.progress import progress_bar
-from bayescale.infer.sample import Draws, join, join_info, random_keys
+from bayescale.infer.sample import Draws, Report, join, join_info, random_keys
 from bayescale.infer.samplers import CHUNK, WINDOW, Hmc, Sampler
+from bayescale.infer.siblings import on_link_scale, population, shared
 from bayescale.infer.tree import coordinates, parameter_dims
 from bayescale.infer.whitening import Whitening, learn, whiten
 from bayescale.models.binding import Binding, bind
@@ -83,12 +84,13 @@ def fit_many[Key: Hashable](
     *,
     columns: Mapping[str, str] | None = None,
     response: str = "loss",
+    siblings: bool | Mapping[Key, str] = False,
     seed: int = 0,
     sampler: Hmc | None = None,
     progress: bool = True,
     strict: bool = True,
 ) -> dict[Key, Fit]:
-    """Fit many tables, each on its own, in a few compiled batches.
+    """Fit many tables, each on its own or pooled with its siblings, in a few compiled batches.
 
     Tables of like model and length share one program, in which the chains of several of them advance together; those that miss
     the convergence rule begin again from what was learnt, with more draws.
@@ -100,6 +102,10 @@ def fit_many[Key: Hashable](
     data : mapping of key to DataFrame or Runs
     columns, response, progress
         As for :func:`fit`.
+    siblings : bool or mapping of key to str
+        Curves that are alike (of one task, architecture or data set) tell of one another: the shapes of their laws, their noise
+        and the sizes of their drift come from a population, which is estimated with them. True: all are siblings; a mapping:
+        those of one label. What is measured in units of the response stays each curve's own.
     seed : int
         The same seed and tables give the same draws.
     sampler : Hmc, optional
@@ -121,14 +127,23 @@ def fit_many[Key: Hashable](
     """
     sampler = sampler or BATCH_SAMPLER
     _check(model, data, sampler)
+    labels = _labels(siblings, data)
     bound = _read(model, data, columns, response, seed)
+    if labels:
+        _check_siblings(bound, labels)
     with double_precision(), compilation_cache_of_ours(), progress_bar(progress, "chunk") as report:
         tables: list[_Table] = []
         for one in bound:
             report(len(tables), len(bound), "finding the modes")
             tables.append(_start(one, sampler))
-        _run(tables, sampler, report)
+        # A first look at every curve is enough to see what siblings have in common.
+        _run(tables, sampler, report, 0 if labels else PASSES)
+        if labels:
+            _pool(tables, labels, seed)
+            _run(tables, sampler, report, PASSES)
         fits = {t.bound.key: _assembled(t, sampler) for t in tables}
+    for key, label in labels.items():
+        fits[key].tree.attrs["siblings"] = label
     faults = {key: fit for key, fit in fits.items() if fit.convergence.faults}
     if strict and faults:
         told = "\n".join(f"  - {key}: {fit.convergence.faults[0]}" for key, fit in list(faults.items())[:10])
@@ -150,6 +165,31 @@ def _check(model: object, data: Mapping[Any, Any], sampler: object) -> None:
     wrong = [f"{key!r} ({type(models[key]).__name__})" for key in data if not isinstance(models[key], ScalingModel)]
     if wrong:
         raise SpecError(f"expected a ScalingModel for each table, got another thing for {', '.join(wrong[:5])}")
+
+
+def _labels(siblings: object, data: Mapping[Any, Any]) -> dict[Any, str]:
+    """The label of each table's siblings; none where they are not pooled."""
+    if isinstance(siblings, bool):
+        return dict.fromkeys(data, "all") if siblings else {}
+    if not isinstance(siblings, Mapping):
+        raise SpecError(f"`siblings` is True, False or a mapping of keys to labels, got {type(siblings).__name__}")
+    missing = [repr(key) for key in data if key not in siblings]
+    if missing:
+        raise SpecError(f"`siblings` has no label for {', '.join(missing[:5])}")
+    return {key: str(siblings[key]) for key in data}
+
+
+def _check_siblings(bound: Iterable[_Bound], labels: Mapping[Any, str]) -> None:
+    kinds: dict[str, dict[tuple[str, ...], Any]] = {}
+    for one in bound:
+        model = one.binding.model
+        if model.pooling:
+            raise SpecError(f"{one.key!r}: siblings are pooled by `fit_many`, and its model pools already (over {model.dims})")
+        kinds.setdefault(labels[one.key], {}).setdefault((model.law.name, *shared(one.binding)), one.key)
+    for label, found in kinds.items():
+        if len(found) > 1:
+            told = "; ".join(f"{key!r} has {', '.join(names)}" for names, key in found.items())
+            raise SpecError(f"siblings {label!r} are of one law with one kind of discrepancy: {told}")
 
 
 def _read(
@@ -213,26 +253,54 @@ def _start(bound: _Bound, sampler: Hmc) -> _Table:
     return _Table(bound, rng, made, design, prior, whiten(mode, hessian), z)
 
 
-def _run(tables: list[_Table], sampler: Hmc, report: Callable[[int, int, str], None]) -> None:
+def _run(tables: list[_Table], sampler: Hmc, report: Report, again: int) -> None:
     """Passes over the tables, each over those that have not agreed yet."""
     draws, windows = -(-sampler.draws // CHUNK), WINDOWS
-    for turn in range(PASSES + 1):
+    for turn in range(again + 1):
         waiting = [t for t in tables if not t.agreed]
         calls = list(_calls(waiting))
         bar = _Bar(report, len(calls) * (windows * (WINDOW // CHUNK) + draws), f"{len(waiting)} of {len(tables)} tables")
         with ThreadPoolExecutor(THREADS) as pool:
             for job in [pool.submit(_pass, members, sampler, windows, draws, bar) for members in calls]:
                 job.result()
-        if all(t.agreed for t in tables) or turn == PASSES:
+        if all(t.agreed for t in tables) or turn == again:
             return
         draws, windows = 2 * draws, WINDOWS_AGAIN
+
+
+def _pool(tables: list[_Table], labels: Mapping[Any, str], seed: int) -> None:
+    """Put every table under the population that its siblings make, from what was drawn of each alone."""
+    rng = np.random.default_rng([seed, len(tables)])
+    groups: dict[str, list[_Table]] = {}
+    for table in tables:
+        groups.setdefault(labels[table.bound.key], []).append(table)
+    for members in groups.values():
+        priors = shared(members[0].bound.binding)
+        mean, sd = population([on_link_scale(_drawn(table), priors) for table in members], priors, rng)
+        for table in members:
+            _begin_again(table, dict(zip(priors, zip(mean, sd, strict=True), strict=True)))
+
+
+def _begin_again(table: _Table, normals: Mapping[str, tuple[float, float]]) -> None:
+    """Let the next pass draw a curve under other priors: mean and standard deviation on the link scale."""
+    binding = table.bound.binding
+    priors = {
+        name: replace(binding.design.priors[name], loc=np.asarray(mean), scale=np.asarray(sd))
+        for name, (mean, sd) in normals.items()
+    }
+    design = replace(binding.design, priors=binding.design.priors | priors)
+    table.bound = replace(table.bound, binding=replace(binding, design=design))
+    table.design = jax.tree.map(jax.numpy.asarray, design)
+    flat = _drawn(table).flat
+    _learn([table], flat, flat[:, -1], len(flat))
+    table.agreed = False
 
 
 @dataclass
 class _Bar:
     """Counts the chunks of a pass, from several threads."""
 
-    report: Callable[[int, int, str], None]
+    report: Report
     total: int
     doing: str
     done: int = 0
@@ -308,8 +376,12 @@ def _judge(table: _Table, flat: np.ndarray, info: dict[str, np.ndarray]) -> Draw
     return table.drawn
 
 
+def _drawn(table: _Table) -> Draws:
+    assert table.drawn is not None, "every table goes through the first pass"
+    return table.drawn
+
+
 def _assembled(table: _Table, sampler: Sampler) -> Fit:
-    bound, drawn = table.bound, table.drawn
-    assert drawn is not None, "every table goes through the first pass"
+    bound, drawn = table.bound, _drawn(table)
     prior = finish(table.made, table.prior.reshape(sampler.chains, CHUNK, -1), table.design)
     return assemble(bound.binding, bound.runs, drawn, prior, bound.seed, sampler)

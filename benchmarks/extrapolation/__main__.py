@@ -30,6 +30,8 @@ def run_curves(asked: argparse.Namespace) -> None:
     if not chosen:
         print(curves.UNSET)
         return
+    if asked.inside:
+        chosen = curves.inside(chosen)
     counts = pd.Series([curve.domain for curve in chosen]).value_counts()
     shown, held = (sum(len(part) for part in parts) for parts in zip(*((c.shown, c.held) for c in chosen), strict=True))
     told = ", ".join(f"{domain} {number}" for domain, number in counts.items())
@@ -86,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     single = commands.add_parser("curves", help="single learning curves")
     single.add_argument("--only", default="", metavar="ID,ID", help="these curves only, such as c010,c084")
+    single.add_argument("--inside", action="store_true", help="forecast the end of each training part from its beginning")
     single.add_argument("--baselines-only", action="store_true", help="leave our models out")
     single.add_argument("--twice", action="store_true", help="fit ours a second time in this process, for the seconds")
     single.add_argument("--seed", type=int, default=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,21 @@ def read_curves(only: Iterable[str] = ()) -> list[Curve]:
     return curves
 
 
+#: The share of the scales of a training part that is forecast from the rest, the first that leaves points enough.
+INSIDE, LEAST = (1 / 4, 1 / 3, 1 / 2.1, 1 / 1.5), 8
+
+
+def inside(curves: list[Curve]) -> list[Curve]:
+    """The training parts alone, each in two: for choices, which the extrapolation parts must not decide."""
+    out = []
+    for curve in curves:
+        cuts = (curve.shown.steps <= share * curve.shown.steps.max() for share in INSIDE)
+        shown = next((rows for rows in cuts if rows.sum() >= LEAST), None)
+        if shown is not None:
+            out.append(replace(curve, shown=curve.shown[shown], held=curve.shown[~shown].reset_index(drop=True)))
+    return out
+
+
 def law_alone(table: pd.DataFrame) -> bs.ScalingModel:
     """The recommended model without its discrepancy."""
     model = bs.recommended(table, along="steps")
@@ -115,7 +130,12 @@ def recommended(table: pd.DataFrame) -> bs.ScalingModel:
     return bs.recommended(table, along="steps")
 
 
-MODELS: dict[str, Callable[[pd.DataFrame], bs.ScalingModel]] = {"bayescale": recommended, "bayescale, law alone": law_alone}
+#: A model for a curve, and whether the curves of a domain are siblings.
+MODELS: dict[str, tuple[Callable[[pd.DataFrame], bs.ScalingModel], bool]] = {
+    "bayescale": (recommended, False),
+    "bayescale, siblings pooled": (recommended, True),
+    "bayescale, law alone": (law_alone, False),
+}
 
 
 def run_baselines(curves: list[Curve], found: Found, seed: int) -> None:
@@ -131,12 +151,12 @@ def run_baselines(curves: list[Curve], found: Found, seed: int) -> None:
 
 def run_ours(curves: list[Curve], found: Found, seed: int, twice: bool) -> None:
     """Our models on every curve; a second run, of the same process, is only timed."""
-    shown = {curve.key: curve.shown for curve in curves}
-    for method, model in MODELS.items():
+    shown, domains = {curve.key: curve.shown for curve in curves}, {curve.key: curve.domain for curve in curves}
+    for method, (model, pooled) in MODELS.items():
         models = {key: model(table) for key, table in shown.items()}
         for run in ("first", "second")[: 1 + twice]:
             watch = _Watch()
-            fits = fit_many(models, shown, seed=seed, progress=False, strict=False)
+            fits = fit_many(models, shown, siblings=domains if pooled else False, seed=seed, progress=False, strict=False)
             draws = {curve.key: _draws(fits[curve.key], curve) for curve in curves}
             found.seconds.append({"method": method, "run": run, **watch.read()})
             if run == "first":
