@@ -11,6 +11,7 @@ COVARIATES = {
     "flops": "FLOP",
     "samples": "samples",
     "steps": "optimiser steps",
+    "epochs": "passes over the data",
     "compute": "as recorded",
 }
 

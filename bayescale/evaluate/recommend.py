@@ -151,10 +151,11 @@ def _curve(runs: Runs, axis: str, why: str, more: Sequence[str]) -> ScalingModel
 
 def _table(runs: Runs, why: str, more: Sequence[str]) -> ScalingModel:
     """The model of one table of sizes and data: what was best in backtests (benchmarks/extrapolation/tables.py)."""
-    law = get_law("coupled_power_law")
+    repeated = "epochs" in runs.table and runs.table["epochs"].nunique() > 1
+    law = get_law("repeated_power_law" if repeated else "coupled_power_law")
     parts: list[Discrepancy] = [TABLE_DRIFT, TABLE_MISFIT]
     reasons = [
-        why.replace("chinchilla", law.name),
+        why.replace("chinchilla", law.name) + (", and data that runs repeat" if repeated else ""),
         *more,
         "a slope that drifts along flops, and a smooth misfit in tokens per parameter: no law holds for ever",
         f"Student-t noise on the logarithm of {runs.response}: a stray run moves the law little",

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import CodeType
 from typing import Any
 
@@ -42,6 +42,8 @@ class Law:
         Bib key of its source (``docs/references.bib``).
     digest : str
         Digest of the source text, by which a saved fit knows the law again.
+    absolute : tuple of str
+        Covariates that the function takes as they are, such as a number of epochs, not as ratios.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Law:
     response: str = "loss"
     cite: str = ""
     digest: str = ""
+    absolute: tuple[str, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Response at covariate ratios ``args`` under parameters ``kwargs``."""
@@ -64,7 +67,7 @@ class Law:
 
     @property
     def _key(self) -> tuple[Any, ...]:
-        return self.name, self.digest, self.covariates, self.params
+        return self.name, self.digest, self.covariates, self.params, self.absolute
 
     @property
     def doc(self) -> str:
@@ -72,7 +75,9 @@ class Law:
         return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
 
 
-def law(name: str | None = None, *, cite: str = "", response: str = "loss", **params: Param) -> Callable[[LawFunction], Law]:
+def law(
+    name: str | None = None, *, cite: str = "", response: str = "loss", absolute: tuple[str, ...] = (), **params: Param
+) -> Callable[[LawFunction], Law]:
     """Make a :class:`Law` of a function and register it under its name.
 
     Positional arguments of the function are covariates, as ratios to the reference run; keyword-only arguments are
@@ -84,6 +89,8 @@ def law(name: str | None = None, *, cite: str = "", response: str = "loss", **pa
         Name to register; by default the function's. A law of the same name is replaced (a notebook cell run again).
     cite, response : str
         Bib key of the source; what the law predicts.
+    absolute : tuple of str
+        Covariates that the function takes as they are, not as ratios to the reference run.
     **params : Param
         Prior of each keyword-only argument.
 
@@ -103,7 +110,11 @@ def law(name: str | None = None, *, cite: str = "", response: str = "loss", **pa
     """
 
     def make(function: LawFunction) -> Law:
-        made = _build(function, name or str(getattr(function, "__name__", "law")), params, cite, response)
+        made = replace(
+            _build(function, name or str(getattr(function, "__name__", "law")), params, cite, response), absolute=absolute
+        )
+        if strange := [c for c in absolute if c not in made.covariates]:
+            raise SpecError(f"law {made.name!r}: absolute: {unknown('covariate', strange[0], made.covariates)}")
         _REGISTRY[made.name] = made
         return made
 

@@ -96,6 +96,31 @@ def coupled_power_law(params: Any, tokens: Any, *, level: Any, floor: Any, share
     return level * (floor + (1 - floor) * jnp.exp(q * jnp.logaddexp(size, data)))
 
 
+@law(
+    cite="muennighoff2023",
+    response="loss",
+    absolute=("epochs",),
+    level=Param.positive(1.0, 0.5, unit=RESPONSE, doc="response at the reference run, were its tokens all new", scales=True),
+    floor=Param.fraction(0.67, 1.0, doc="share of the level that no scale removes"),
+    share=Param.fraction(0.5, 1.5, doc="share of size in what is left, that of data being the rest, when they add up"),
+    q=Param.positive(0.74, 0.4, doc="how size and data combine: 1 adds them, towards 0 the scarcer alone decides"),
+    alpha=Param.positive(0.33, 0.25, doc="exponent of params", slope_along="params"),
+    beta=Param.positive(0.33, 0.25, doc="exponent of tokens", slope_along="tokens"),
+    lasting=Param.positive(15.0, 0.7, doc="epochs in which repeating the data loses most of its worth"),
+)
+def repeated_power_law(
+    params: Any, tokens: Any, epochs: Any, *, level: Any, floor: Any, share: Any, q: Any, alpha: Any, beta: Any, lasting: Any
+) -> Any:
+    """Law of size and repeated data: ``coupled_power_law`` of the tokens that the repeated ones are worth.
+
+    ``D' = U + U R [1 - exp(-(epochs - 1) / R)]`` with ``U = tokens / epochs`` unique tokens and ``R`` the ``lasting`` epochs
+    :cite:p:`muennighoff2023`; what too many parameters lose, their second term, is left out. ``epochs`` is taken as it is, at
+    least 1. ``level`` in multiples of the median response, the others dimensionless.
+    """
+    worth = (1 - lasting * jnp.expm1(-(epochs - 1) / lasting)) / epochs
+    return coupled_power_law(params, tokens * worth, level=level, floor=floor, share=share, q=q, alpha=alpha, beta=beta)
+
+
 def _power_mean(A: Any, B: Any, params: Any, tokens: Any, alpha: Any, beta: Any, q: Any) -> Any:
     """``q log[(A N^-alpha)^(1/q) + (B D^-beta)^(1/q)]``."""
     size = jnp.log(A) - alpha * jnp.log(params)

@@ -97,7 +97,7 @@ def bind(model: ScalingModel, runs: Runs, *, rows: int | None = None) -> Binding
     along = table[axis_of_path(model, axes, runs)].to_numpy(float) if model.along_path else None
     # With a discrepancy a law is stated where its forecasts begin; without one where the runs tell it best.
     near = np.ones(len(table), dtype=bool) if along is None else _largest(along)
-    reference = {c: float(np.exp(v[near].mean())) for c, v in logs.items()}
+    reference = {c: 1.0 if c in model.law.absolute else float(np.exp(v[near].mean())) for c, v in logs.items()}
     y = table[runs.response].to_numpy(float)
     if model.noise.on == "log" and (y <= 0).any():
         wrong = table.index[y <= 0].tolist()

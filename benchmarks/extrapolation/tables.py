@@ -52,7 +52,11 @@ def _read(name: str) -> pd.DataFrame:
 
 def _cut(row: str, key: str, table: pd.DataFrame, shown: pd.Series, columns: dict[str, str]) -> Table:
     named = table.rename(columns={theirs: ours for ours, theirs in columns.items()})
-    kept = [c for c in ("params", "tokens", "flops", "loss", "run") if c in named]
+    kept = [
+        c
+        for c in ("params", "tokens", "epochs", "flops", "loss", "run")
+        if c in named and (c != "epochs" or named[c].nunique() > 1)
+    ]
     parts = (named.loc[rows, kept].reset_index(drop=True) for rows in (shown, ~shown))
     return Table(row, key, *parts)
 
@@ -108,7 +112,12 @@ def _routed() -> Iterator[Table]:
     yield _cut("routed_moe, dense", "all", table, shown, columns)
 
 
-_ROWS = (_chinchilla, _overtraining, _data_constrained, _xlstm, _gemstones, _hyperparameters, _routed)
+def _repeated() -> Iterator[Table]:
+    table = pd.read_csv(Path(os.environ[FOLDER]) / "multi_variable" / "data_constrained.csv")
+    yield _cut("repeated data", "all", table, table.split == "pool", {"loss": "loss_nats", "flops": "cost_flops"})
+
+
+_ROWS = (_chinchilla, _overtraining, _data_constrained, _xlstm, _gemstones, _hyperparameters, _routed, _repeated)
 
 #: A model for a table.
 Chooser = Callable[[pd.DataFrame], bs.ScalingModel]
@@ -126,6 +135,9 @@ def law_alone(table: pd.DataFrame) -> bs.ScalingModel:
 
 
 MODELS: dict[str, Chooser] = {"bayescale": recommended, "bayescale, law alone": law_alone}
+
+#: An average of the models, weighted by what each forecast of larger runs from smaller ones within those shown.
+STACKED = "bayescale, stacked"
 
 
 @dataclass
@@ -178,7 +190,17 @@ def run(tables: list[Table], found: Found, seed: int, methods: Iterable[str] = (
             found.add(method, table, drawn)
             found.add_fit(method, table, fit, time.perf_counter() - start)
             print(".", end="", flush=True)
+    if not methods or STACKED in methods:
+        for table in tables:
+            candidates = {method: model(table.shown) for method, model in MODELS.items()}
+            both = bs.stack(candidates, table.shown, cutoffs=2, along=_axis(table), seed=seed, progress=False, strict=False)
+            found.add(STACKED, table, bs.predict(both, table.held)["loss"].to_numpy().reshape(-1, len(table.held)))
+            print(f"{table.row} {table.key}: {both.weights}", flush=True)
     print()
+
+
+def _axis(table: Table) -> str:
+    return "flops" if {"flops", "tokens"} & set(table.shown) else "params"
 
 
 def means(points: pd.DataFrame) -> pd.DataFrame:
