@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Backtest",
     "BayescaleError",
+    "BestOf",
     "BestSoFar",
     "CompletePooling",
     "ConvergenceError",
@@ -96,6 +97,7 @@ _HOME = {
     "CompletePooling": "models.pooling",
     "NoPooling": "models.pooling",
     "PartialPooling": "models.pooling",
+    "BestOf": "models.noise",
     "BestSoFar": "models.noise",
     "Gaussian": "models.noise",
     "StudentT": "models.noise",
@@ -165,7 +167,7 @@ if TYPE_CHECKING:
     from bayescale.laws.base import Law, get_law, law, list_laws
     from bayescale.laws.param import Param
     from bayescale.models.discrepancy import RunEffect, SlopeDrift, SmoothMisfit
-    from bayescale.models.noise import BestSoFar, Gaussian, StudentT
+    from bayescale.models.noise import BestOf, BestSoFar, Gaussian, StudentT
     from bayescale.models.pooling import CompletePooling, NoPooling, PartialPooling
     from bayescale.models.scaling import ScalingModel
     from bayescale.plots.calibration import plot_calibration

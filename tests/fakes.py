@@ -17,7 +17,7 @@ from bayescale.infer.fit import Fit
 from bayescale.infer.tree import constant_data, coordinates, draws_dataset, parameter_dims, runs_dataset
 from bayescale.laws.param import Link
 from bayescale.models.binding import Binding, bind
-from bayescale.models.noise import StudentT, from_noise_scale, to_noise_scale
+from bayescale.models.noise import BestOf, StudentT, from_noise_scale, to_noise_scale
 from bayescale.models.pooling import PartialPooling
 from bayescale.models.scaling import ScalingModel
 
@@ -57,7 +57,8 @@ def fake_fit(
     >>> round(fake_fit(ScalingModel("power_law"), table, {"alpha": 0.1, "A": 2.5}).posterior["alpha"].mean().item(), 2)
     0.1
     """
-    columns = {c: c for c in model.axes.values()}
+    tries = [model.noise.tries] if isinstance(model.noise, BestOf) and isinstance(model.noise.tries, str) else []
+    columns = {c: c for c in (*model.axes.values(), *tries)}
     runs = as_runs(data, columns=columns, groups=model.labels, response=_response(data, response))
     binding = bind(model, runs)
     rng = np.random.default_rng(seed)
@@ -142,7 +143,8 @@ def _posterior(binding: Binding, given: dict[str, Any], sd: float, shape: tuple[
             inner, below = outer, means
         drawn(f"{name}_tau" + (f"_{by[0]}" if len(by) > 1 else ""), "log", _spread(below - below.mean()))
         drawn(f"{name}_mu", "identity", below.mean())
-    drawn("sigma", "log", 0.01)
+    for name, param in model.noise.priors.items():
+        drawn(name, param.link, 0.01 if name == "sigma" else unlink(param.link, param.loc))
     if isinstance(model.noise, StudentT) and model.noise.df is None:
         drawn("nu", "log", 10.0)
     for name, param in ((name, prior) for part in model.parts for name, prior in part.priors.items()):
@@ -179,8 +181,9 @@ def _prior(binding: Binding, shape: tuple[int, int], rng: np.random.Generator) -
             out[f"{name}_tau" if last else f"{name}_tau_{by[i]}"] = tau
             location = location[..., parents] + tau[..., None] * rng.standard_normal((*shape, here.size))
             out[name if last else f"{name}_{by[i]}"] = unlink(param.link, location)
-    sigma = binding.design.priors["sigma"]
-    out["sigma"] = np.exp(rng.normal(float(sigma.loc), float(sigma.scale), shape))
+    for name, param in model.noise.priors.items():
+        own = binding.design.priors[name]
+        out[name] = unlink(param.link, rng.normal(float(own.loc), float(own.scale), shape))
     if isinstance(model.noise, StudentT) and model.noise.df is None:
         out["nu"] = np.exp(rng.normal(np.log(13.0), 0.8, shape))
     for name, param in ((name, prior) for part in model.parts for name, prior in part.priors.items()):
@@ -200,7 +203,10 @@ def _mean(binding: Binding, values: Values, n: int) -> np.ndarray:
 
 
 def _scales(binding: Binding, values: Values, n: int) -> tuple[np.ndarray, np.ndarray | None]:
-    sigma = np.sqrt(values["sigma"][..., None] ** 2 + binding.design.se[:n] ** 2)
+    sigma = values["sigma"][..., None]
+    if binding.design.trend is not None:
+        sigma = sigma * np.exp(-values["noise_trend"][..., None] * binding.design.trend[:n])
+    sigma = np.sqrt(sigma**2 + binding.design.se[:n] ** 2)
     return sigma, values["nu"][..., None] if "nu" in values else None
 
 

@@ -23,6 +23,10 @@ FLOP_FACTOR = 3.0
 #: Above this correlation of their logarithms, the effects of size and data cannot be told apart.
 COLLINEAR = 0.99
 
+#: Rounding whose standard error is a larger share of the median response counts beside noise of about one per cent; digits
+#: after the point up to which it is looked for, and the rows from which it is no accident.
+ROUNDED, MOST_DIGITS, FEWEST_ROUNDED = 1e-3, 4, 5
+
 #: Columns of text that name a run or say something about it, rather than group runs.
 NAMES = {"model", "name", "source", "note", "run_id", *IDENTIFIERS}
 
@@ -199,6 +203,25 @@ def _replicates(runs: Runs) -> Iterator[Finding]:
         yield Finding("replicates", Status.PASS, "no two runs are equal in every covariate and group")
 
 
+def _rounding(runs: Runs) -> Iterator[Finding]:
+    """A response written down with so few digits that rounding is part of its noise."""
+    values = np.abs(runs.table[runs.response].to_numpy(dtype=np.float64))
+    middle = float(np.median(values))
+    for digits in range(MOST_DIGITS + 1):
+        step = 10.0**-digits
+        if len(values) < FEWEST_ROUNDED or np.ptp(values) == 0 or middle == 0:
+            break
+        if np.abs(values / step - np.round(values / step)).max() < 1e-6:
+            share = step / np.sqrt(12) / middle
+            if share > ROUNDED:
+                said = f"{runs.response} is rounded to multiples of {step:g}, a standard error of {share:.2%} of its median"
+                advice = f"Get more digits, or say so in the model: noise=StudentT(rounding={step:g})."
+                yield Finding("rounding", Status.REVIEW, said, share, ROUNDED, advice)
+                return
+            break
+    yield Finding("rounding", Status.PASS, f"{runs.response} is not visibly rounded")
+
+
 def _words(runs: Runs) -> Iterator[Finding]:
     """Units and conventions that differ from row to row."""
     found = False
@@ -228,7 +251,7 @@ def _left_out(runs: Runs) -> Iterator[Finding]:
         yield Finding("columns", Status.PASS, "every column that means something was used")
 
 
-_CHECKS = (_left_out, _scales, _variation, _collinearity, _trend, _groups, _replicates, _words)
+_CHECKS = (_left_out, _scales, _variation, _collinearity, _trend, _groups, _replicates, _rounding, _words)
 
 
 def _centred(values: Floats, cells: np.ndarray) -> Floats:

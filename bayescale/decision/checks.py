@@ -11,7 +11,9 @@ from bayescale.data.inspection import inspect_runs
 from bayescale.data.runs import Runs
 
 #: What a table without faults is checked for. These alone do not judge a fit, so no GO rests on them.
-TABLE_CHECKS = frozenset({"columns", "scales", "variation", "collinearity", "trend", "groups", "replicates", "conventions"})
+TABLE_CHECKS = frozenset(
+    {"columns", "scales", "variation", "collinearity", "trend", "groups", "replicates", "rounding", "conventions"}
+)
 
 
 def check(

@@ -17,8 +17,9 @@ from bayescale.data.runs import Runs
 from bayescale.data.schema import TOKENS_PER_PARAM, rows_text
 from bayescale.decision.subject import Subject
 from bayescale.infer.convergence import MAX_RHAT
-from bayescale.models.noise import to_noise_scale
+from bayescale.models.noise import Gaussian, StudentT, to_noise_scale
 from bayescale.models.pooling import PartialPooling
+from bayescale.prediction.noise import noise_scale
 
 #: Probabilities of the intervals whose coverage is counted.
 INTERVALS = (0.5, 0.9)
@@ -57,10 +58,11 @@ def data(subject: Subject) -> Iterator[Finding]:
 
 
 def _table(subject: Subject) -> list[Finding]:
-    positive = subject.fit.model.noise.on == "log"
-    found = inspect_runs(_used(subject), response=subject.fit.response, positive_response=positive)
-    # How many runs the groups have is told of the model's own groups.
-    worrying = [f for f in found if f.status in (Status.REVIEW, Status.FAIL) and f.check != "groups"]
+    noise = subject.fit.model.noise
+    found = inspect_runs(_used(subject), response=subject.fit.response, positive_response=noise.on == "log")
+    # How many runs the groups have is told of the model's own groups; rounding that the model allows for is no worry.
+    passed = {"groups"} | ({"rounding"} if isinstance(noise, StudentT | Gaussian) and noise.rounding else set())
+    worrying = [f for f in found if f.status in (Status.REVIEW, Status.FAIL) and f.check not in passed]
     return [replace(f, check="data") for f in worrying]
 
 
@@ -156,8 +158,7 @@ def _tail(subject: Subject) -> Finding:
     fit, name, line = subject.fit, "posterior predictive", subject.thresholds.tail_review
     noise, table = fit.model.noise, fit.data.table
     mean = subject.mean(table).to_numpy()
-    sigma = fit.posterior["sigma"].transpose(CHAIN, DRAW).to_numpy()[..., None]
-    scale = np.sqrt(sigma**2 + fit.binding.design.se[: len(table)] ** 2)
+    scale = np.sqrt(noise_scale(fit, table) ** 2 + fit.binding.design.se[: len(table)] ** 2)
     drawn = fit.tree["posterior_predictive"][fit.response].transpose(CHAIN, DRAW, ...).to_numpy()
     seen = fit.tree["observed_data"][fit.response].to_numpy()
     residuals = np.abs(np.asarray(to_noise_scale(noise, seen)) - mean) / scale

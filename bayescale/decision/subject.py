@@ -51,7 +51,9 @@ class Subject:
     @cached_property
     def parameters(self) -> int:
         """Values of the law's parameters and of the noise's, those of every group counted."""
-        names = [name for name in (*self.fit.model.law.params, "sigma", "nu") if name in self.fit.posterior]
+        names = [
+            name for name in (*self.fit.model.law.params, *self.fit.model.noise.priors, "nu") if name in self.fit.posterior
+        ]
         return sum(self.fit.posterior[name].isel(chain=0, draw=0).size for name in names)
 
 

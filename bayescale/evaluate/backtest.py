@@ -21,6 +21,7 @@ from bayescale.infer.fit import Fit, fit, read_runs
 from bayescale.infer.progress import progress_bar
 from bayescale.infer.samplers import Hmc, Sampler
 from bayescale.models.scaling import ScalingModel
+from bayescale.prediction.noise import as_measured
 from bayescale.prediction.predict import predict
 
 #: A model, or what chooses one for the runs below a cut-off.
@@ -374,7 +375,7 @@ def _score(
     past: dict[str, list[pd.DataFrame]] = {}  # by unit, the misses of what was forecast, before any stretching
     for cut, found in fitted:
         table, response, log = cut.above.table, found.response, found.model.noise.on == "log"
-        drawn = predict(found, cut.above, seed=seed)[response].transpose(CHAIN, DRAW, ...).to_numpy()
+        drawn = predict(found, as_measured(found, table), seed=seed)[response].transpose(CHAIN, DRAW, ...).to_numpy()
         draws, outcomes = drawn.reshape(-1, len(table)), table[response].to_numpy()
         scores, x = score(draws, outcomes, log=log), table[along].to_numpy()
         factor = 1.0

@@ -26,7 +26,8 @@ from bayescale.infer.tree import constant_data, coordinates, draws_dataset, para
 from bayescale.models.binding import Binding, bind
 from bayescale.models.design import Design
 from bayescale.models.discrepancy import SlopeDrift, SmoothMisfit
-from bayescale.models.noise import from_noise_scale, to_noise_scale
+from bayescale.models.memory import remember
+from bayescale.models.noise import BestOf, draw_errors, from_noise_scale, to_noise_scale
 from bayescale.models.scaling import ScalingModel
 
 
@@ -219,19 +220,23 @@ def read_runs(
     model: ScalingModel, data: pd.DataFrame | Runs, *, columns: Mapping[str, str] | None = None, response: str = "loss"
 ) -> Runs:
     """The table with what the model needs of it; columns that it does not use may be as they are."""
+    counted = [model.noise.tries] if isinstance(model.noise, BestOf) and isinstance(model.noise.tries, str) else []
     if isinstance(data, Runs):
-        return as_runs(data, groups=model.labels, response=data.response, positive_response=model.noise.on == "log")
+        positive = model.noise.on == "log"
+        return as_runs(data, groups=model.labels, response=data.response, covariates=counted, positive_response=positive)
     needed = [model.axes.get(c, c) for c in model.law.covariates]
     more = [part.along for part in model.parts if isinstance(part, SlopeDrift | SmoothMisfit) and part.along]
     needed = [*dict.fromkeys((*needed, *more))]
     # A law of one variable whose axis is not named takes the one covariate that varies, so all of them are read.
     unnamed = needed == ["x"] and "x" not in {*(columns or {}), *getattr(data, "columns", ())}
+    # Read, though it is no covariate of the law.
+    named = {name: name for name in counted if name not in (columns or {})}
     return as_runs(
         data,
-        columns=columns,
+        columns={**(columns or {}), **named} if unnamed else columns,
         groups=model.labels,
         response=response,
-        covariates=None if unnamed else needed,
+        covariates=None if unnamed else [*needed, *counted],
         positive_response=model.noise.on == "log",
     )
 
@@ -256,7 +261,10 @@ def _replicate(binding: Binding, found: dict[str, Any], n: int, rng: np.random.G
     known = np.sqrt(parameters["sigma"][..., None] ** 2 + binding.design.se[:n] ** 2)
     sigma = found["noise"][..., :n] if "noise" in found else known
     nu = parameters["nu"][..., None] if "nu" in parameters else None
-    return from_noise_scale(noise, loc + noise.draw(rng, sigma, nu))
+    errors = draw_errors(noise, rng, sigma, nu, None if binding.design.tries is None else binding.design.tries[:n])
+    if binding.design.memory is not None:
+        errors = sigma * remember(binding.design.memory, parameters["noise_memory"][..., None], errors / sigma)
+    return from_noise_scale(noise, loc + errors)
 
 
 def _coefficients(found: dict[str, Any], rng: np.random.Generator) -> np.ndarray:

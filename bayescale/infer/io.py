@@ -25,6 +25,8 @@ from bayescale.core.frozen import FrozenMap
 from bayescale.data.runs import Runs
 from bayescale.infer.ensemble import Ensemble
 from bayescale.infer.fit import Fit
+from bayescale.models.discrepancy import RunEffect
+from bayescale.models.scaling import ScalingModel
 from bayescale.models.spec import from_spec, to_spec
 
 #: Version of the layout of the file, under the attribute that marks a file as ours.
@@ -148,7 +150,19 @@ def _read(stored: xr.DataTree, path: Path) -> Fit:
     tree, spec, runs = _rebuild(stored)
     if runs.subset(np.ones(len(runs), dtype=bool)).digest != runs.digest:
         raise SavedFileError(f"the runs in {path} are not those that were fitted: fit again, or take a copy from elsewhere.")
-    return Fit(from_spec(spec), runs, tree)
+    model = from_spec(spec)
+    return Fit(model, runs, _renamed(tree, model, spec["format"]))
+
+
+def _renamed(tree: xr.DataTree, model: ScalingModel, version: int) -> xr.DataTree:
+    """The size of an effect under the name that it has now: until version 2 it had one name, whatever the column."""
+    sites = [part.site for part in model.parts if isinstance(part, RunEffect)]
+    if version > 2 or not sites or sites == ["effect_size"]:
+        return tree
+    for group in ("prior", "posterior", "log_prior"):
+        held = tree[group].to_dataset()
+        tree[group] = xr.DataTree(held.rename({name: sites[0] for name in held.data_vars if name == "effect_size"}))
+    return tree
 
 
 def _written_ensemble(ensemble: Ensemble) -> xr.DataTree:

@@ -61,10 +61,11 @@ def runs_dataset(runs: Runs) -> xr.Dataset:
 
 
 def constant_data(binding: Binding, runs: Runs) -> xr.Dataset:
-    """What was fixed in the fit: covariates, reference run, size of the response, known standard errors."""
+    """What was fixed in the fit: covariates, reference run, size of the response, known standard errors (of rounding too)."""
     n, design = len(runs.table), binding.design
     rows = {c: (RUN, runs.table[column].to_numpy(float)) for c, column in binding.axes.items()}
     fixed = {f"{c}_reference": value for c, value in binding.reference.items()}
+    fixed |= {} if binding.noise_reference is None else {"noise_reference": binding.noise_reference}
     errors = {"standard_error": (RUN, design.se[:n])} if design.se.any() else {}
     data = xr.Dataset({**rows, **fixed, **errors, "response_scale": binding.response_scale})
     return data.assign_coords({RUN: runs.table.index.to_numpy()})

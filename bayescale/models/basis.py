@@ -6,7 +6,7 @@ between them; the misfit by its values at equally spaced places of the second ax
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +47,8 @@ class Frame:
         Mean of the misfit's columns over the reference runs.
     tilts : bool
         Whether the misfit changes with scale.
-    labels : tuple of str
-        Runs that have an effect.
+    labels : dict of site to tuple of str
+        Runs that have an effect, by the name of the effects' size.
     """
 
     tops: Floats
@@ -59,7 +59,7 @@ class Frame:
     depth: float
     anchor: Floats
     tilts: bool
-    labels: tuple[str, ...]
+    labels: dict[str, tuple[str, ...]]
 
     @property
     def places(self) -> int:
@@ -96,7 +96,7 @@ def make_frame(
     curve: NDArray[np.int64],
     near: NDArray[np.bool_],
     second: Floats | None,
-    runs: Sequence[str] | None,
+    runs: Mapping[str, Sequence[str]],
     *,
     drifts: bool,
     tilts: bool,
@@ -112,8 +112,8 @@ def make_frame(
         The reference runs.
     second : float array (run,), optional
         Logarithm of the second axis.
-    runs : sequence of str, optional
-        Label of the run of each row, where runs have effects.
+    runs : mapping of site to sequence of str
+        Label of each row, for all effects by the name of their size.
     drifts, tilts : bool
         Whether the slope drifts, and whether the misfit changes with scale.
     """
@@ -126,15 +126,21 @@ def make_frame(
     if second is not None:
         low, reach, places = float(second.min()), max(float(np.ptp(second)), 1e-9), MISFIT_KNOTS
     depth = max(float(np.ptp(u)), 1e-9)
-    frame = Frame(tops, steps, knots, low, reach, depth, np.zeros(places), tilts, tuple(dict.fromkeys(runs or ())))
+    labels = {site: tuple(dict.fromkeys(of)) for site, of in runs.items()}
+    frame = Frame(tops, steps, knots, low, reach, depth, np.zeros(places), tilts, labels)
     if second is None:
         return frame
     anchor = frame.smooth(second[near])[0].mean(axis=0)
-    return Frame(tops, steps, knots, low, reach, depth, anchor, tilts, frame.labels)
+    return Frame(tops, steps, knots, low, reach, depth, anchor, tilts, labels)
 
 
 def make_basis(
-    frame: Frame, u: Floats, curve: NDArray[np.int64], second: Floats | None, runs: Sequence[str] | None, rows: int
+    frame: Frame,
+    u: Floats,
+    curve: NDArray[np.int64],
+    second: Floats | None,
+    runs: Mapping[str, Sequence[str]],
+    rows: int,
 ) -> Basis:
     """The columns at the fitted runs, padded to ``rows``."""
     n, curves = len(u), len(frame.tops)
@@ -147,9 +153,9 @@ def make_basis(
     slopes = np.zeros((n, curves, frame.knots))
     slopes[np.arange(n), curve] = own
     smooth = np.zeros((n, 0)) if second is None else frame.smooth(second)[0]
-    effect = np.array([[label == run for label in frame.labels] for run in runs or [""] * n], dtype=float).reshape(n, -1)
+    effects = [np.array([[run == label for label in frame.labels[site]] for run in runs[site]], float) for site in frame.labels]
     tilts = smooth * ((u - u.max()) / frame.depth)[:, None] if frame.tilts else np.zeros((n, 0))
-    columns = np.hstack([slopes.reshape(n, -1), smooth - frame.anchor, tilts, effect])
+    columns = np.hstack([slopes.reshape(n, -1), smooth - frame.anchor, tilts, *effects])
     columns = pad(columns.T, rows, 0.0).T
     one, other = np.triu_indices(columns.shape[1])
     return Basis(
@@ -159,7 +165,7 @@ def make_basis(
         contrast=pad(contrast, rows, 0.0),
         span=span,
         places=np.zeros(frame.places),
-        effects=np.zeros(len(frame.labels)),
+        effects={site: np.zeros(len(labels)) for site, labels in frame.labels.items()},
     )
 
 

@@ -11,8 +11,9 @@ import pandas as pd
 
 from bayescale.core.errors import DataError, SpecError, unknown
 from bayescale.core.frozen import FrozenMap
-from bayescale.core.names import COVARIATES
+from bayescale.core.names import COVARIATES, RUN
 from bayescale.data.runs import Runs
+from bayescale.data.schema import rows_text
 from bayescale.laws.base import Law
 from bayescale.laws.param import Param
 from bayescale.models.basis import Frame, make_basis, make_frame
@@ -20,6 +21,8 @@ from bayescale.models.design import Design, Prior, Slot, bucket, pad
 from bayescale.models.discrepancy import RunEffect, SlopeDrift, SmoothMisfit
 from bayescale.models.groups import Level, make_levels
 from bayescale.models.literature import literature_priors
+from bayescale.models.memory import make_memory
+from bayescale.models.noise import BestOf, Gaussian, StudentT
 from bayescale.models.path import make_path
 from bayescale.models.pooling import CompletePooling, NoPooling, PartialPooling
 from bayescale.models.scaling import ScalingModel
@@ -53,6 +56,9 @@ class Binding:
         The arrays that the model sees.
     frame : Frame, optional
         Where the coefficients of the discrepancy lie, in a model that has them.
+    noise_reference : float, optional
+        Where along its axis the scale of the noise is stated, in a model whose noise changes along it: the geometric mean of
+        the reference runs.
     """
 
     model: ScalingModel
@@ -63,6 +69,7 @@ class Binding:
     params: FrozenMap[str, Param]
     design: Design
     frame: Frame | None = None
+    noise_reference: float | None = None
 
     def level(self, name: str) -> Level | None:
         """Innermost groups of a parameter; None when it is completely pooled."""
@@ -94,7 +101,8 @@ def bind(model: ScalingModel, runs: Runs, *, rows: int | None = None) -> Binding
     levels = make_levels(table, {tuple(p.by) for p in model.pooling.values()})
     _check_conventions(model, runs, axes)
     logs = {c: np.log(table[column].to_numpy(float)) for c, column in axes.items()}
-    along = table[axis_of_path(model, axes, runs)].to_numpy(float) if model.along_path else None
+    axis = table[axis_of_path(model, axes, runs)].to_numpy(float) if model.reads_axis else None
+    along = axis if model.along_path else None
     # With a discrepancy a law is stated where its forecasts begin; without one where the runs tell it best.
     near = np.ones(len(table), dtype=bool) if along is None else _largest(along)
     reference = {c: 1.0 if c in model.law.absolute else float(np.exp(v[near].mean())) for c, v in logs.items()}
@@ -109,7 +117,7 @@ def bind(model: ScalingModel, runs: Runs, *, rows: int | None = None) -> Binding
     params = _priors(model, runs)
     rows = rows or bucket(len(y))
     slots = {p: _slot(model, p, levels, runs, rows, along) for p in model.law.params}
-    more = {"sigma": model.noise.prior, **{site: prior for part in model.parts for site, prior in part.priors.items()}}
+    more = {**model.noise.priors, **{site: prior for part in model.parts for site, prior in part.priors.items()}}
     located = {p: in_units(v, scale) for p, v in {**params, **more}.items()}
     curves = make_curves(model, runs)
     frame, basis = None, None
@@ -118,6 +126,7 @@ def bind(model: ScalingModel, runs: Runs, *, rows: int | None = None) -> Binding
         drifts, tilts = "drift_size" in more, "misfit_tilt" in more
         frame = make_frame(np.log(along), curves, near, *columns, drifts=drifts, tilts=tilts)
         basis = make_basis(frame, np.log(along), curves, *columns, rows)
+    u0 = None if axis is None or "noise_trend" not in more else float(np.log(axis[near]).mean())
     design = Design(
         log_x={c: pad(v - np.log(reference[c]), rows, 0.0) for c, v in logs.items()},
         y=pad(y, rows, 1.0),
@@ -128,34 +137,39 @@ def bind(model: ScalingModel, runs: Runs, *, rows: int | None = None) -> Binding
         x_se={c: pad(v, rows, 0.0) for c, v in scale_errors(axes, table).items()},
         path=make_path(along, y, curves, rows) if along is not None and model.filtered else None,
         basis=basis,
+        trend=None if axis is None or u0 is None else pad(np.log(axis) - u0, rows, 0.0),
+        memory=make_memory(axis, make_runs(table, curves), rows) if axis is not None and "noise_memory" in more else None,
+        tries=pad(_tries(model.noise, table), rows, 1.0) if isinstance(model.noise, BestOf) else None,
     )
-    return Binding(model, FrozenMap(axes), FrozenMap(reference), levels, scale, FrozenMap(params), design, frame)
+    fixed = FrozenMap(axes), FrozenMap(reference), levels, scale, FrozenMap(params)
+    return Binding(model, *fixed, design, frame, None if u0 is None else float(np.exp(u0)))
 
 
 def axis_of_path(model: ScalingModel, axes: Mapping[str, str], runs: Runs) -> str:
-    """Column along which the runs of a curve are ordered.
+    """Column along which the runs of a curve are ordered, and their noise changes.
 
     Raises
     ------
     SpecError
-        When the column that the discrepancy names is no covariate of the table.
+        When that column is no covariate of the table.
     """
     named = next((part.along for part in model.parts if isinstance(part, SlopeDrift)), None)
     column = named or (next(iter(axes.values())) if len(axes) == 1 else "flops")
     if column not in _numeric(runs):
-        raise SpecError(f"the drift goes along {column!r}: " + unknown("column", column, _numeric(runs)))
+        what = "the drift goes" if model.along_path else "the noise goes"
+        raise SpecError(f"{what} along {column!r}: " + unknown("column", column, _numeric(runs)))
     return column
 
 
-def basis_columns(model: ScalingModel, table: pd.DataFrame) -> tuple[np.ndarray | None, list[str] | None]:
-    """Logarithm of the second axis of a discrepancy, and the label of the run of each row; None where it has no such part.
+def basis_columns(model: ScalingModel, table: pd.DataFrame) -> tuple[np.ndarray | None, dict[str, list[str]]]:
+    """Logarithm of the second axis of a discrepancy, None where it has none; labels of the rows, for each size of effects.
 
     Raises
     ------
     SpecError
         When the table lacks the column of the second axis.
     """
-    second, labels = None, None
+    second, labels = None, {}
     for part in model.parts:
         if isinstance(part, SmoothMisfit):
             if part.along not in table:
@@ -163,7 +177,7 @@ def basis_columns(model: ScalingModel, table: pd.DataFrame) -> tuple[np.ndarray 
                 raise SpecError(f"the misfit goes along {part.along!r}: " + unknown("column", part.along, known))
             second = np.log(table[part.along].to_numpy(float))
         if isinstance(part, RunEffect):
-            labels = table[part.by].astype(str).tolist() if part.by in table else [""] * len(table)
+            labels[part.site] = table[part.by].astype(str).tolist() if part.by in table else [""] * len(table)
     return second, labels
 
 
@@ -173,6 +187,30 @@ def make_curves(model: ScalingModel, runs: Runs) -> np.ndarray:
     if not columns:
         return np.zeros(len(runs.table), dtype=int)
     return runs.table.groupby(columns, sort=False).ngroup().to_numpy()
+
+
+def make_runs(table: pd.DataFrame, curves: np.ndarray) -> np.ndarray:
+    """Which run each row is a checkpoint of: a label of ``run`` within a curve; a row without one is a run alone."""
+    if RUN not in table:
+        return curves
+    labels = table[RUN].astype(str).to_numpy()
+    alone = np.where(labels == "", np.arange(len(table)), -1)
+    return pd.DataFrame({"curve": curves, "run": labels, "alone": alone}).groupby(["curve", "run", "alone"]).ngroup().to_numpy()
+
+
+def _tries(noise: BestOf, table: pd.DataFrame) -> np.ndarray:
+    """How many runs each row is the best of."""
+    if not isinstance(noise.tries, str):
+        return np.full(len(table), float(noise.tries))
+    if noise.tries not in table or table[noise.tries].dtype != np.float64:
+        known = [str(c) for c in table.select_dtypes("number")]
+        raise DataError(f"the column of tries: {unknown('column', noise.tries, known)}")
+    tries = table[noise.tries].to_numpy(float)
+    wrong = np.flatnonzero(~((tries >= 1) & np.isfinite(tries)))
+    if len(wrong):
+        got = f"{tries[wrong[0]]:g} in {rows_text(table.index[wrong])}"
+        raise DataError(f"{noise.tries}: expected a number of tries of at least 1, got {got}")
+    return tries
 
 
 def _largest(along: np.ndarray) -> np.ndarray:
@@ -268,11 +306,12 @@ def _slot(
 
 
 def _standard_errors(model: ScalingModel, runs: Runs, y: np.ndarray) -> np.ndarray:
-    column = f"{runs.response}_sd"
-    if column not in runs.table:
-        return np.zeros_like(y)
-    known = runs.table[column].fillna(0.0).to_numpy(float)
-    return known / y if model.noise.on == "log" else known
+    column, noise = f"{runs.response}_sd", model.noise
+    known = runs.table[column].fillna(0.0).to_numpy(float) if column in runs.table else np.zeros_like(y)
+    if isinstance(noise, StudentT | Gaussian) and noise.rounding is not None:
+        # Sheppard's correction: of a number that may lie anywhere within half a step of what was written down.
+        known = np.hypot(known, noise.rounding / np.sqrt(12))
+    return known / y if noise.on == "log" else known
 
 
 def scale_errors(axes: Mapping[str, str], table: pd.DataFrame) -> dict[str, np.ndarray]:

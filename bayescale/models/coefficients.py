@@ -61,13 +61,16 @@ def prior_root(basis: Basis, sizes: dict[str, Any], loc: Any) -> Any:
         for own in slope_roots(jnp, basis.behind, sizes, mean_slope(jnp, basis.contrast @ loc, basis.span)):
             root = root.at[at : at + own.shape[0], at : at + own.shape[0]].set(own)
             at += own.shape[0]
-    places, effects = basis.places.shape[0], basis.effects.shape[0]
+    places = basis.places.shape[0]
     for name in ("misfit_size", "misfit_tilt"):
         if name in sizes:
             root = root.at[at : at + places, at : at + places].set(sizes[name] * jnp.eye(places))
             at += places
-    if "effect_size" in sizes:
-        root = root.at[at : at + effects, at : at + effects].set(sizes["effect_size"] * jnp.eye(effects))
+    # In the order of the parts, which a dictionary that has been through JAX has lost.
+    for name in (name for name in sizes if name in basis.effects):
+        effects = basis.effects[name].shape[0]
+        root = root.at[at : at + effects, at : at + effects].set(sizes[name] * jnp.eye(effects))
+        at += effects
     return root
 
 
@@ -117,7 +120,7 @@ def each_row(basis: Basis, root: Any, residual: Any, sd: Any, tails: Any, mask: 
         total = left + sd**2
         density = -((residual - others) ** 2) / total / 2 - jnp.log(2 * np.pi * total) / 2
     else:
-        weight = seen * _weight(gap**2 + variance, seen, tails)
+        weight = seen * expected_weight(gap**2 + variance, seen, tails)
         left = variance / jnp.maximum(1 - weight * variance, 1e-9)
         others = mean - left * weight * gap
         # Over the logarithm of the row's own precision, by the trapezoidal rule: about a normal integrand.
@@ -153,7 +156,7 @@ def _spread(basis: Basis, root: Any, inverse: Any) -> Any:
 def _settle(basis: Basis, root: Any, residual: Any, seen: Any, tails: Any) -> Posterior:
     def weighed(at: Posterior) -> Any:
         square = (residual - basis.columns @ (root @ at.mean)) ** 2 + _spread(basis, root, _inverse(at.precision))
-        return jnp.log(_weight(square, seen, tails))
+        return jnp.log(expected_weight(square, seen, tails))
 
     def step(_: int, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
         # Anderson's acceleration with a memory of one: the secant through the last two rounds.
@@ -170,7 +173,7 @@ def _settle(basis: Basis, root: Any, residual: Any, seen: Any, tails: Any) -> Po
     return _solve(basis, root, seen * jnp.exp(log_weight), residual)
 
 
-def _weight(square: Any, seen: Any, tails: Any) -> Any:
+def expected_weight(square: Any, seen: Any, tails: Any) -> Any:
     """Expected precision of a row at its squared residual, as a share of that of the noise: less, the further it strays."""
     return (tails + 1) / (tails + square * seen)
 

@@ -104,8 +104,10 @@ class Basis:
         Weights by which a quantity at the largest runs of a curve is taken from that at its smallest.
     span : float array (curve,)
         Log scale between these.
-    places, effects : float array (place,), (label,)
-        As many as the misfit has places, and as there are runs with effects; their values are not used.
+    places : float array (place,)
+        As many as the misfit has places; their values are not used.
+    effects : dict of site to float array (label,)
+        As many as there are runs with effects, by the name of the effects' size; their values are not used.
     """
 
     columns: Array
@@ -114,7 +116,26 @@ class Basis:
     contrast: Array
     span: Array
     places: Array
-    effects: Array
+    effects: dict[str, Array]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Memory:
+    """Which rows are consecutive checkpoints of one run.
+
+    Parameters
+    ----------
+    before, after : int array (run,)
+        The row before and the one after in the same run; the row itself where there is none.
+    linked, followed : bool array (run,)
+        Whether there is one before, and one after.
+    """
+
+    before: Array
+    after: Array
+    linked: Array
+    followed: Array
 
 
 @jax.tree_util.register_dataclass
@@ -129,18 +150,24 @@ class Design:
     y : float array (run,)
         Response.
     se : float array (run,)
-        Known standard error on the noise's scale; 0 where none is given.
+        Known standard error on the noise's scale, that of rounding included; 0 where there is none.
     mask : bool array (run,)
         False in padded rows.
     slots : dict of parameter to Slot
     priors : dict of parameter to Prior
-        Those of the law, of the noise scale under ``"sigma"``, and of a discrepancy.
+        Those of the law, of the noise (its scale under ``"sigma"``), and of a discrepancy.
     x_se : dict of covariate to float array (run,)
         Known relative standard errors of covariates, for those that have any.
     path : Path, optional
         The order of the runs along each curve, where the model filters along it.
     basis : Basis, optional
         The columns of the discrepancy, where the model has one that is not filtered.
+    trend : float array (run,), optional
+        Log ratio of the noise's axis to the reference run, where the noise changes along it.
+    memory : Memory, optional
+        Which rows follow one another, where errors are remembered.
+    tries : float array (run,), optional
+        How many runs each row is the best of, where rows are.
     """
 
     log_x: dict[str, Array]
@@ -152,6 +179,9 @@ class Design:
     x_se: dict[str, Array] = field(default_factory=dict)
     path: Path | None = None
     basis: Basis | None = None
+    trend: Array | None = None
+    memory: Memory | None = None
+    tries: Array | None = None
 
 
 def bucket(rows: int) -> int:

@@ -106,12 +106,14 @@ class SmoothMisfit:
 class RunEffect:
     """A discrepancy that the rows of one run share, ``Normal(0, effect_size^2)``: for tables of checkpoints.
 
-    A run that was fitted keeps its effect in forecasts, a new one draws its own.
+    A run that was fitted keeps its effect in forecasts, a new one draws its own. Effects of several columns add up:
+    ``(RunEffect(), RunEffect(by="evaluation"))`` where runs were also scored on one of a few evaluation samples.
 
     Parameters
     ----------
     by : str
-        Column that says which run a row is of.
+        Column that says which run a row is of, or which seed, machine or evaluation sample it shares with others. The size is
+        reported as ``effect_size``, of another column than ``run`` as ``effect_size_<column>``.
     size : Param, optional
         Prior of the standard deviation, in log units; by default ``LogNormal(log 0.005, 1)``.
     """
@@ -121,11 +123,18 @@ class RunEffect:
 
     def __post_init__(self) -> None:
         _positive("a run effect", {"size": self.size})
+        if not isinstance(self.by, str) or not self.by:
+            raise SpecError(f"a run effect is by the name of a column, got {self.by!r}")
+
+    @property
+    def site(self) -> str:
+        """Name of the standard deviation."""
+        return "effect_size" if self.by == "run" else f"effect_size_{self.by}"
 
     @property
     def priors(self) -> dict[str, Param]:
         """Prior of each hyperparameter, by the name of its site."""
-        return {"effect_size": self.size or _EFFECT}
+        return {self.site: self.size or _EFFECT}
 
 
 Discrepancy = SlopeDrift | SmoothMisfit | RunEffect
@@ -137,16 +146,20 @@ def parts_of(discrepancy: object) -> tuple[Discrepancy, ...]:
     Raises
     ------
     SpecError
-        When something else is among them, or a kind comes twice.
+        When something else is among them, or a kind comes twice: effects, when by one column.
     """
     given = () if discrepancy is None else discrepancy if isinstance(discrepancy, tuple | list) else (discrepancy,)
     wrong = [type(part).__name__ for part in given if not isinstance(part, Discrepancy)]
     if wrong:
         raise SpecError(f"discrepancy is a SlopeDrift, a SmoothMisfit, a RunEffect or a tuple of them, got {', '.join(wrong)}")
-    kinds = [type(part).__name__ for part in given]
+    kinds = [f"RunEffect(by={part.by!r})" if isinstance(part, RunEffect) else type(part).__name__ for part in given]
     if twice := sorted({kind for kind in kinds if kinds.count(kind) > 1}):
         raise SpecError(f"discrepancy: {', '.join(twice)} is there more than once")
-    return tuple(sorted(given, key=lambda part: [SlopeDrift, SmoothMisfit, RunEffect].index(type(part))))
+
+    def place(part: Discrepancy) -> tuple[int, str]:
+        return [SlopeDrift, SmoothMisfit, RunEffect].index(type(part)), part.by if isinstance(part, RunEffect) else ""
+
+    return tuple(sorted(given, key=place))
 
 
 def sample_sizes(parts: tuple[Discrepancy, ...], priors: dict[str, Any]) -> dict[str, Any]:

@@ -28,17 +28,19 @@ class _Rows(NamedTuple):
     scale: Any
 
 
-def _rows(path: Path, y: Any, law: Any, sd: Any, scale: Any, minimum: bool) -> _Rows:
-    o = path.order
+def _rows(path: Path, y: Any, law: Any, sd: Any, scale: Any, minimum: bool, tries: Any) -> _Rows:
+    o, tie = path.order, path.tie
     y, law, sd = y[o], law[o], sd[o]
     count = jnp.ones_like(y)
-    if minimum:
+    if tries is not None:
+        count, tie = tries[o], jnp.zeros_like(tie)
+    elif minimum:
         fall = jnp.where(path.first, 0.0, jnp.roll(law, 1) - law)
         count = jnp.where(path.first, 1.0, running_minimum.effective(jnp, path.gap, fall, sd))
-    return _Rows(path.step, path.first, path.last, path.seen, path.tie, y - law, sd, count, scale[path.curve])
+    return _Rows(path.step, path.first, path.last, path.seen, tie, y - law, sd, count, scale[path.curve])
 
 
-def log_marginal(path: Path, y: Any, law: Any, sd: Any, drift: Drift | None, *, minimum: bool) -> Any:
+def log_marginal(path: Path, y: Any, law: Any, sd: Any, drift: Drift | None, *, minimum: bool, tries: Any = None) -> Any:
     """Log density of the responses of every curve, the drift integrated out.
 
     Parameters
@@ -49,17 +51,20 @@ def log_marginal(path: Path, y: Any, law: Any, sd: Any, drift: Drift | None, *, 
     drift : Drift
         Rate (scalar) and scale (curve,) of the discrepancy; None when there is none.
     minimum : bool
-        The rows are running minima.
+        The rows are minima: running ones, or each of so many ``tries`` of its own.
+    tries : array (run,), optional
     """
     if drift is None:
-        rows = _rows(path, y, law, sd, jnp.zeros(path.span.shape), minimum)
+        rows = _rows(path, y, law, sd, jnp.zeros(path.span.shape), minimum, tries)
         return jnp.sum(jnp.where(rows.seen, _alone(rows), 0.0))
-    _, terms = _filter(_rows(path, y, law, sd, drift.scale, minimum), drift, minimum)
+    _, terms = _filter(_rows(path, y, law, sd, drift.scale, minimum, tries), drift, minimum)
     unseen = move(jnp, begin(drift), drift, path.span)
     return jnp.sum(terms) - jnp.sum(log_normal_density(jnp, 0.0, unseen.vll))
 
 
-def each_run(path: Path, y: Any, law: Any, sd: Any, drift: Drift | None, *, minimum: bool) -> tuple[Any, Any, Any]:
+def each_run(
+    path: Path, y: Any, law: Any, sd: Any, drift: Drift | None, *, minimum: bool, tries: Any = None
+) -> tuple[Any, Any, Any]:
     """What is known of each row, given the law: three arrays (run,).
 
     The log density of its response given all other rows, and the mean and the standard deviation of the drift there given all
@@ -67,7 +72,7 @@ def each_run(path: Path, y: Any, law: Any, sd: Any, drift: Drift | None, *, mini
     Parameters as for :func:`log_marginal`.
     """
     scale = jnp.zeros(path.span.shape) if drift is None else drift.scale
-    rows = _rows(path, y, law, sd, scale, minimum)
+    rows = _rows(path, y, law, sd, scale, minimum, tries)
     nothing = jnp.zeros_like(y)
     found = (_alone(rows), nothing, nothing) if drift is None else _given_the_others(rows, drift, minimum)
     density, level, spread = (nothing.at[path.order].set(jnp.where(rows.seen, values, 0.0)) for values in found)

@@ -17,8 +17,8 @@ from bayescale.laws.base import Law, get_law
 from bayescale.laws.param import Link, Param
 from bayescale.models.design import Design, Prior, Slot
 from bayescale.models.discrepancy import Discrepancy, RunEffect, SlopeDrift, parts_of, sample_sizes
-from bayescale.models.joint import observe_basis, observe_path
-from bayescale.models.noise import BestSoFar, Gaussian, Noise, StudentT, observe, to_noise_scale
+from bayescale.models.joint import About, observe_runs
+from bayescale.models.noise import BestSoFar, Gaussian, Minima, Noise, StudentT, sample_scale, to_noise_scale
 from bayescale.models.pooling import CompletePooling, PartialPooling, Pooling
 
 Priors = Literal["weak", "literature"] | FrozenMap[str, Param]
@@ -40,7 +40,7 @@ class ScalingModel:
         variable ``x`` the one known covariate that varies.
     pooling : Pooling or mapping of parameter to Pooling, optional
         How parameters vary over groups; one Pooling for all of them, or one each. Parameters not named are complete.
-    noise : StudentT, Gaussian or BestSoFar
+    noise : StudentT, Gaussian, BestSoFar or BestOf
         How runs scatter about the law.
     discrepancy : SlopeDrift, SmoothMisfit, RunEffect or tuple of them, optional
         How the truth may leave the law; several parts add up. By default it may not.
@@ -93,15 +93,16 @@ class ScalingModel:
             faults += _link_faults(law, priors)
         elif priors not in ("weak", "literature"):
             faults.append(f"priors: {unknown('word', str(priors), ('weak', 'literature'))}")
-        if noise is not None and not isinstance(noise, StudentT | Gaussian | BestSoFar):
-            faults.append(f"noise is a StudentT, a Gaussian or a BestSoFar, got {type(noise).__name__}")
+        if noise is not None and not isinstance(noise, Noise):
+            faults.append(f"noise is a StudentT, a Gaussian, a BestSoFar or a BestOf, got {type(noise).__name__}")
         parts: tuple[Discrepancy, ...] = ()
         try:
             parts = parts_of(discrepancy)
         except SpecError as error:
             faults.append(str(error))
-        if isinstance(noise, BestSoFar) and not _filtered(noise, parts):
-            faults.append("running minima go with a SlopeDrift without growth, or with none: other parts have no order")
+        if isinstance(noise, Minima) and not _filtered(noise, parts):
+            what = "running minima go" if isinstance(noise, BestSoFar) else "the best of sweeps goes"
+            faults.append(f"{what} with a SlopeDrift without growth, or with none: other parts have no order")
         if faults:
             raise SpecError(f"the model of law {law.name!r} does not make sense:\n" + "\n".join(f"  - {f}" for f in faults))
         set_ = object.__setattr__
@@ -134,9 +135,10 @@ class ScalingModel:
                 sites |= {site: site for site in (f"{name}_mu", *scales, f"{name}_tau")}
             else:
                 sites[f"{name}_latent"] = name
+        noise = {"noise_memory_latent" if name == "noise_memory" else name: name for name in self.noise.priors}
         nu = {"nu": "nu"} if isinstance(self.noise, StudentT) and self.noise.df is None else {}
         sizes = {site: site for part in self.parts for site in part.priors}
-        return sites | {"sigma": "sigma"} | nu | sizes
+        return sites | noise | nu | sizes
 
     @property
     def parts(self) -> tuple[Discrepancy, ...]:
@@ -155,8 +157,14 @@ class ScalingModel:
 
     @property
     def along_path(self) -> bool:
-        """Whether the runs of a curve depend on one another, so that their order counts."""
+        """Whether the law is stated where its forecasts begin: what runs of a curve share is nought at the largest of them."""
         return self.discrepancy is not None or isinstance(self.noise, BestSoFar)
+
+    @property
+    def reads_axis(self) -> bool:
+        """Whether it matters where along the axis of the drift or of the noise the runs lie."""
+        noise = self.noise
+        return self.along_path or (isinstance(noise, StudentT | Gaussian) and bool(noise.trend or noise.memory))
 
     def pooling_of(self, name: str) -> Pooling:
         """Pooling of one parameter."""
@@ -180,22 +188,14 @@ class ScalingModel:
         ratios = {c: jnp.exp(v) for c, v in design.log_x.items()}
         mean = self.law(*(ratios[c] for c in self.law.covariates), **by_row)
         numpyro.deterministic(f"{response}_mean", mean)
-        prior = design.priors["sigma"]
-        sigma = numpyro.sample("sigma", dist.LogNormal(prior.loc, prior.scale))
+        sigma, memory = sample_scale(self.noise, design.priors, design.trend)
         tails = self.noise.tails()
         loc = to_noise_scale(self.noise, mean)
         sd = jnp.sqrt(sigma**2 + design.se**2 + self._moved(design, by_row))
-        if pointwise and design.x_se:
+        if pointwise and (design.x_se or design.trend is not None):
             numpyro.deterministic(f"{response}_noise", sd)
         sizes = sample_sizes(self.parts, design.priors)
-        if design.path is not None:
-            observe_path(self.noise, design, response, (loc, sd), sizes, pointwise)
-        elif design.basis is not None:
-            observe_basis(self.noise, design, response, (loc, sd, tails), sizes, pointwise)
-        else:
-            assert not isinstance(self.noise, BestSoFar), "`bind` gives every model of running minima a path"
-            with numpyro.plate("run", design.y.shape[0]), numpyro.handlers.mask(mask=design.mask):
-                observe(self.noise, response, loc, sd, tails, design.y)
+        observe_runs(self.noise, design, response, About(loc, sd, tails, memory), sizes, pointwise)
 
     def _moved(self, design: Design, by_row: dict[str, Any]) -> Any:
         """Variance of the response at each row that comes from known errors of its covariates, to first order."""
@@ -351,7 +351,8 @@ def inverse_link(link: Link, value: Any) -> Any:
 
 def _filtered(noise: Noise | None, parts: tuple[Discrepancy, ...]) -> bool:
     plain_drift = len(parts) == 1 and isinstance(parts[0], SlopeDrift) and parts[0].growth is None
-    return isinstance(noise, BestSoFar | Gaussian) and (plain_drift or not parts)
+    linear = isinstance(noise, Minima) or (isinstance(noise, Gaussian) and noise.memory is None)
+    return linear and (plain_drift or not parts)
 
 
 def _link_faults(law: Law, priors: Mapping[str, Param]) -> list[str]:

@@ -13,16 +13,16 @@ from bayescale.core.frozen import FrozenMap
 from bayescale.laws.base import Law, get_law
 from bayescale.laws.param import Param
 from bayescale.models.discrepancy import Discrepancy, RunEffect, SlopeDrift, SmoothMisfit
-from bayescale.models.noise import BestSoFar, Gaussian, Noise, StudentT
+from bayescale.models.noise import BestOf, BestSoFar, Gaussian, Noise, StudentT
 from bayescale.models.pooling import NoPooling, PartialPooling, Pooling
 from bayescale.models.scaling import ScalingModel
 
 #: Version of the layout below. A later one reads the earlier ones, never the other way round.
-FORMAT = 2
+FORMAT = 3
 
 _KIND = "ScalingModel"
 _POOLINGS = ("partial", "none")
-_NOISES: dict[str, type[Noise]] = {"StudentT": StudentT, "Gaussian": Gaussian, "BestSoFar": BestSoFar}
+_NOISES: dict[str, type[Noise]] = {"StudentT": StudentT, "Gaussian": Gaussian, "BestSoFar": BestSoFar, "BestOf": BestOf}
 _DISCREPANCIES: dict[str, type[Discrepancy]] = {"SlopeDrift": SlopeDrift, "SmoothMisfit": SmoothMisfit, "RunEffect": RunEffect}
 
 

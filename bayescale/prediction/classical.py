@@ -45,7 +45,7 @@ def classical(fit: Fit) -> xr.Dataset:
             value, rate = _together(fit, value, name, exponent)
             value = value * reference[covariate] ** rate
         out[name] = value.transpose(CHAIN, DRAW, ...).assign_attrs({"units": param.unit} if param.unit else {})
-    out |= {name: posterior[name] for name in ("sigma", "nu") if name in posterior}
+    out |= {name: posterior[name] for name in (*fit.model.noise.priors, "nu") if name in posterior}
     made = xr.Dataset(out)
     stay = [n for n, p in params.items() if not p.decays and "reference" in p.doc]
     origin = {f"{c}_reference": float(value) for c, value in reference.items()}

@@ -47,7 +47,10 @@ class Coefficients:
         if "misfit_tilt" in self.sizes:
             self.tilt = self.sizes["misfit_tilt"][..., None] * given[..., at : at + frame.places]
             at += frame.places
-        self.effect = self.sizes["effect_size"][..., None] * given[..., at:] if "effect_size" in self.sizes else None
+        self.effects: dict[str, Array] = {}
+        for site, runs in frame.labels.items():
+            self.effects[site] = self.sizes[site][..., None] * given[..., at : at + len(runs)]
+            at += len(runs)
 
     def _slopes(self, contrast: Array, span: Array) -> Array:
         """Mean slope of the law over each curve, shape (chain, draw, curve)."""
@@ -69,8 +72,8 @@ class Coefficients:
             out += self._drift(self.drift, table, u, rng)
         if self.misfit is not None and second is not None:
             out += self._misfit(frame, second, u, rng)
-        if self.effect is not None and labels is not None:
-            out += self._effects(self.effect, labels, rng)
+        for site, effect in self.effects.items():
+            out += self._effects(site, effect, labels[site], rng)
         return out
 
     def _drift(self, slopes: Array, table: pd.DataFrame, u: Array, rng: np.random.Generator) -> Array:
@@ -118,10 +121,10 @@ class Coefficients:
         misfit: Array = out + scale * np.sqrt(left) * np.where(ratio > 0.5, z[0], z[1])
         return misfit
 
-    def _effects(self, effect: Array, labels: list[str], rng: np.random.Generator) -> Array:
-        places = {label: i for i, label in enumerate(self.frame.labels)}
+    def _effects(self, site: str, effect: Array, labels: list[str], rng: np.random.Generator) -> Array:
+        places = {label: i for i, label in enumerate(self.frame.labels[site])}
         unknown = dict.fromkeys(label for label in labels if label not in places)
-        new = {label: self.sizes["effect_size"] * rng.standard_normal(effect.shape[:2]) for label in unknown}
+        new = {label: self.sizes[site] * rng.standard_normal(effect.shape[:2]) for label in unknown}
         return np.stack([effect[..., places[label]] if label in places else new[label] for label in labels], axis=-1)
 
 

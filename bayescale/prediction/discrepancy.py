@@ -16,8 +16,9 @@ from bayescale.models import kalman, running_minimum
 from bayescale.models.binding import axis_of_path, scale_errors
 from bayescale.models.discrepancy import mean_slope
 from bayescale.models.kalman import Drift, State
-from bayescale.models.noise import BestSoFar, to_noise_scale
+from bayescale.models.noise import Minima, to_noise_scale
 from bayescale.prediction.coefficients import Coefficients, curve_keys
+from bayescale.prediction.noise import noise_scale
 from bayescale.prediction.parameters import generator, parameter_draws
 from bayescale.prediction.process import ahead, around, draw
 from bayescale.prediction.values import law_values
@@ -56,9 +57,8 @@ class _Curves:
     def __init__(self, fit: Fit) -> None:
         self.fit, runs, binding = fit, fit.data.table, fit.binding
         posterior = fit.posterior
-        self.rate, self.size, self.sigma = (
-            posterior[name].transpose(CHAIN, DRAW).to_numpy() for name in ("drift_rate", "drift_size", "sigma")
-        )
+        self.rate, self.size = (posterior[name].transpose(CHAIN, DRAW).to_numpy() for name in ("drift_rate", "drift_size"))
+        self.sigma = noise_scale(fit, runs) * np.ones(len(runs))
         ratios = {c: runs[column].to_numpy(float) / binding.reference[c] for c, column in binding.axes.items()}
         drawn = parameter_draws(fit, runs, generator(0, 0))
         self.law: Array = np.asarray(to_noise_scale(fit.model.noise, law_values(fit.model.law, ratios, drawn)))
@@ -99,19 +99,23 @@ class _Curves:
     def _filter(self, drift: Drift, places: NDArray[np.int64], rows: NDArray[np.int64]) -> list[State]:
         """States after each run, the last one with the drift nought at the end."""
         noise, path, out = self.fit.model.noise, self.path, []
-        minimum = isinstance(noise, BestSoFar)
+        minimum, tries = isinstance(noise, Minima), self.fit.binding.design.tries
         extra = self.fit.binding.design.se[: len(self.y)] ** 2 + self.moved
         state = kalman.begin(drift)
         with np.errstate(over="ignore", under="ignore"):  # a law far from the runs: densities of nought
             for i, (place, row) in enumerate(zip(places, rows, strict=True)):
                 if i:
                     state = kalman.move(np, state, drift, path.step[place])
-                tau = np.sqrt(self.sigma**2 + extra[..., row])
+                tau = np.sqrt(self.sigma[..., row] ** 2 + extra[..., row])
                 residual = self.y[row] - self.law[..., row]
                 if minimum:
-                    fall = self.law[..., rows[i - 1]] - self.law[..., row] if i else 0.0
-                    count = running_minimum.effective(np, path.gap[place], fall, tau) if i else np.ones_like(tau)
-                    evidence = (residual, tau, count, path.tie[place])
+                    count, tie = np.ones_like(tau), path.tie[place] and tries is None
+                    if tries is not None:
+                        count = tries[row] * count
+                    elif i:
+                        fall = self.law[..., rows[i - 1]] - self.law[..., row]
+                        count = running_minimum.effective(np, path.gap[place], fall, tau)
+                    evidence = (residual, tau, count, tie)
                     state, _ = running_minimum.update(np, erfc, _settle, state, evidence)
                 else:
                     state, _ = kalman.update(state, residual, tau**2)

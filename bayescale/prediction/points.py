@@ -18,6 +18,7 @@ from bayescale.infer.ensemble import Ensemble, EnsembleSelection
 from bayescale.infer.fit import Fit, Selection
 from bayescale.models.binding import axis_of_path
 from bayescale.models.discrepancy import SmoothMisfit
+from bayescale.models.noise import BestOf
 
 Array = NDArray[np.float64]
 #: What can be asked: a fit, several with weights, or a group of either.
@@ -48,8 +49,9 @@ def columns_of(fit: Fit) -> tuple[str, ...]:
 
 
 def columns_to_forecast(fit: Fit) -> tuple[str, ...]:
-    """The columns of the law, and those along which its discrepancy goes."""
-    along = [axis_of_path(fit.model, fit.binding.axes, fit.data)] if fit.model.discrepancy else []
+    """The columns of the law, and those along which its discrepancy and its noise go."""
+    moves = fit.model.discrepancy is not None or fit.binding.noise_reference is not None
+    along = [axis_of_path(fit.model, fit.binding.axes, fit.data)] if moves else []
     second = [part.along for part in fit.model.parts if isinstance(part, SmoothMisfit)]
     return tuple(dict.fromkeys((*columns_of(fit), *along, *second)))
 
@@ -133,7 +135,8 @@ def read_points(fit: Fit, at: At, labels: Mapping[str, str], needed: Iterable[st
     with np.errstate(all="ignore"):  # a number that makes no sense is told among the faults
         numbers = complete(numbers, needed)
     faults += [_lacking(fit, name, frame) for name in needed if name not in numbers]
-    faults += _misspelt(frame, {*fit.model.group_columns, error})
+    tries = {fit.model.noise.column} if isinstance(fit.model.noise, BestOf) else set()
+    faults += _misspelt(frame, {*fit.model.group_columns, error, *tries})
     if faults:
         raise DataError("the points asked for cannot be used:", faults)
     groups = {*fit.data.groups, *fit.model.group_columns}

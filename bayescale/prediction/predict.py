@@ -14,6 +14,7 @@ from bayescale.infer.fit import Fit
 from bayescale.models.noise import from_noise_scale, to_noise_scale
 from bayescale.prediction.discrepancy import discrepancy_draws
 from bayescale.prediction.mixing import Labels, mixed_draws
+from bayescale.prediction.noise import new_runs
 from bayescale.prediction.parameters import Array, Unseen, generator, parameter_draws
 from bayescale.prediction.points import At, Fitted, columns_to_forecast, coordinates_of, read_points
 from bayescale.prediction.values import law_values
@@ -38,7 +39,8 @@ def predict(
     at : DataFrame or dict
         One point a row, or numbers, labels and lists of them (one length). The covariates of the law; ``tokens``, ``params``,
         ``flops`` and ``tokens_per_param`` are derived from two of them where they are missing (flops = 6·params·tokens).
-        Group columns; ``<response>_sd``, the known standard error of the new measurement. The response itself is ignored.
+        Group columns; ``<response>_sd``, the known standard error of the new measurement; under :class:`BestOf` a column of
+        tries, where the best of several new runs is asked for. The response itself is ignored.
     kind : {"mean", "response"}
         The law ``f(x; theta)``, or a new run, ``f(x; theta)`` with its noise.
     unseen : {"population", "error"}
@@ -83,7 +85,7 @@ def _draws(fit: Fit, labels: Labels, at: At, kind: Kind, unseen: Unseen, seed: i
         if fit.model.discrepancy is not None:
             drift = discrepancy_draws(fit, table, generator(seed, 2))
             values = np.asarray(from_noise_scale(noise, to_noise_scale(noise, values) + drift))
-        values = new_runs(fit, values, known_errors(fit, table), generator(seed, 1))
+        values = new_runs(fit, values, table, generator(seed, 1))
     name = fit.response
     unit = {"units": fit.data.units[name]} if name in fit.data.units else {}
     draws = xr.Dataset({name: ((CHAIN, DRAW, POINT), values, unit)}, coords=coordinates_of(table, name))
@@ -96,19 +98,3 @@ def mean_at(fit: Fit, table: pd.DataFrame, parameters: dict[str, Array]) -> Arra
     binding = fit.binding
     ratios = {c: table[column].to_numpy() / binding.reference[c] for c, column in binding.axes.items()}
     return law_values(fit.model.law, ratios, parameters)
-
-
-def known_errors(fit: Fit, table: pd.DataFrame) -> Array:
-    """Known standard error of a new measurement at each row, 0 where there is none; shape (point,), unit of the response."""
-    column = f"{fit.response}_sd"
-    return table[column].to_numpy() if column in table else np.zeros(len(table))
-
-
-def new_runs(fit: Fit, mean: Array, errors: Array, rng: np.random.Generator) -> Array:
-    """New runs about the law, shape (chain, draw, point): the scale of their noise is ``sqrt(sigma^2 + se^2)``."""
-    noise, posterior = fit.model.noise, fit.posterior
-    sigma = posterior["sigma"].transpose(CHAIN, DRAW).to_numpy()[..., None]
-    nu = posterior["nu"].transpose(CHAIN, DRAW).to_numpy()[..., None] if "nu" in posterior else None
-    se = errors / mean if noise.on == "log" else errors
-    scale = np.sqrt(sigma**2 + se**2) * np.ones_like(mean)
-    return np.asarray(from_noise_scale(noise, to_noise_scale(noise, mean) + noise.draw(rng, scale, nu)))

@@ -17,7 +17,7 @@ from bayescale.core.numerics import double_precision
 from bayescale.infer.density import dimension, latent_sites, potential
 from bayescale.laws.base import Law
 from bayescale.models.binding import Binding
-from bayescale.models.noise import StudentT
+from bayescale.models.noise import BestOf, StudentT
 from bayescale.models.pooling import PartialPooling
 
 Values = dict[str, np.ndarray]
@@ -28,6 +28,8 @@ _STEP = 1e-5
 
 def link_of(binding: Binding, name: str) -> str:
     """Scale on which a reported parameter has its density here."""
+    if name in binding.model.noise.priors:
+        return binding.model.noise.priors[name].link
     if "_tau" in name or name in _LOGS:
         return "log"
     if name.endswith("_mu"):
@@ -122,13 +124,19 @@ def log_prior(binding: Binding, table: pd.DataFrame, at: Values, law: Law) -> fl
     sigma = model.noise.prior
     unit = np.median(np.abs(y)) if sigma.unit == "response" else 1.0
     total += stats.norm.logpdf(np.log(at["sigma"]), sigma.loc + np.log(unit), sigma.scale)
+    for name, param in model.noise.priors.items():
+        if name != "sigma":
+            total += stats.norm.logpdf(link(param.link, at[name]), param.loc, param.scale)
     if "nu" in at:
         total += stats.norm.logpdf(np.log(at["nu"]), np.log(13.0), 0.8)
     return float(total)
 
 
 def log_likelihood(binding: Binding, table: pd.DataFrame, at: Values) -> np.ndarray:
-    """``log y ~ t(nu, log f, sqrt(sigma^2 + (sd/y)^2))``, or normal, or the same of ``y`` itself; shape (run,)."""
+    """``log y ~ t(nu, log f, sqrt(sigma^2 + (sd/y)^2))``, or normal, or the same of ``y`` itself; shape (run,).
+
+    ``sigma`` may change along the one axis; with a memory, of each row given those before it, of one run.
+    """
     model, y = binding.model, table["loss"].to_numpy(float)
     theta = {}
     for name in model.law.params:
@@ -139,10 +147,21 @@ def log_likelihood(binding: Binding, table: pd.DataFrame, at: Values) -> np.ndar
     with double_precision():
         f = np.asarray(model.law(*ratios, **theta))
     sd = table["loss_sd"].to_numpy(float) if "loss_sd" in table else np.zeros(len(y))
-    log = model.noise.on == "log"
-    scale = np.sqrt(at["sigma"] ** 2 + (sd / y if log else sd) ** 2)
+    noise, log = model.noise, model.noise.on == "log"
+    sd = np.sqrt(sd**2 + (getattr(noise, "rounding", None) or 0.0) ** 2 / 12)
+    sigma = at["sigma"] * ratios[0] ** -at.get("noise_trend", 0.0)
+    scale = np.sqrt(sigma**2 + (sd / y if log else sd) ** 2)
     gap = np.log(y) - np.log(f) if log else y - f
-    if isinstance(model.noise, StudentT):
+    if "noise_memory" in at:
+        assert (np.diff(ratios[0]) > 0).all()
+        rho, z = at["noise_memory"], gap / scale
+        gap = np.r_[gap[0], scale[1:] * (z[1:] - rho * z[:-1])]
+        scale = np.r_[scale[0], scale[1:] * np.sqrt(1 - rho**2)]
+    if isinstance(noise, BestOf):
+        # The lowest of so many: d/dy of 1 - (1 - F)^K.
+        k, z = float(noise.tries), gap / scale
+        each = np.log(k) + stats.norm.logpdf(z) + (k - 1) * stats.norm.logsf(z) - np.log(scale)
+    elif isinstance(noise, StudentT):
         each = stats.t.logpdf(gap, at.get("nu", model.noise.df), scale=scale)
     else:
         each = stats.norm.logpdf(gap, scale=scale)

@@ -23,7 +23,7 @@ from bayescale.infer.fit import read_runs
 from bayescale.laws.param import Param
 from bayescale.models.binding import Binding, bind
 from bayescale.models.discrepancy import Discrepancy, RunEffect, SlopeDrift, SmoothMisfit, parts_of
-from bayescale.models.noise import BestSoFar, Gaussian, Noise, StudentT
+from bayescale.models.noise import BestOf, BestSoFar, Gaussian, Noise, StudentT
 from bayescale.models.pooling import NoPooling, PartialPooling, Pooling
 from bayescale.models.scaling import ScalingModel
 from bayescale.models.spec import from_spec, to_spec
@@ -42,13 +42,23 @@ PARTS = ALONE | {
     " + ".join(names): tuple(part for name in names for part in ALONE[name])
     for names in [*combinations(("drift that grows", "misfit that tilts", "effect"), 2), ("drift", "misfit", "effect")]
 }
-NOISES: dict[str, Noise] = {"normal": Gaussian(), "t": StudentT(), "t of known tails": StudentT(df=5)}
+PARTS["two effects"] = (RunEffect(), RunEffect(by="evaluation", size=Param.positive(0.02, 0.3)))
+NOISES: dict[str, Noise] = {
+    "normal": Gaussian(),
+    "t": StudentT(),
+    "t that remembers": StudentT(df=5, memory=Param.fraction(0.5, 1.0)),
+    "normal with all": Gaussian(trend=Param.real(0.0, 0.1), memory=Param.fraction(0.5, 1.0), rounding=0.05),
+}
 POOLINGS: dict[str, dict[str, Pooling]] = {
     "": {},
     "pooled": {"level": PartialPooling("family"), "alpha": NoPooling("family")},
 }
 #: Compiling takes seconds: every part alone under the noise that is hardest, all of them together under every one.
 COMPILED = [(name, "t", "") for name in ALONE] + [("drift + misfit + effect", noise, list(POOLINGS)[-1]) for noise in NOISES]
+#: Those whose density is compared, under normal noise: a drift alone is filtered (tests/unit/test_drift.py) but for a memory.
+STATED = [(parts, "normal") for parts in PARTS if parts != "drift"] + [
+    (parts, "normal with all") for parts in ("drift", "two effects", "drift + misfit + effect")
+]
 
 
 def table() -> pd.DataFrame:
@@ -62,6 +72,7 @@ def table() -> pd.DataFrame:
         for ratio in (5, 20, 80)
     ]
     out = pd.DataFrame(rows, columns=["family", "run", "params", "tokens"])
+    out["evaluation"] = np.where(np.arange(len(out)) % 5 < 2, "old", "new")
     return out.assign(loss=1.7 + 400 * out["params"] ** -0.34 + 410 * out["tokens"] ** -0.28)
 
 
@@ -87,7 +98,7 @@ def test_density_and_slope_are_finite_at_draws_of_the_prior(parts: str, noise: s
     binding = bound(parts, noise, pooling)
     with double_precision():
         design = jax.tree.map(jnp.asarray, binding.design)
-        sites = latent_sites(binding.model, design)
+        sites, sizes = latent_sites(binding.model, design), {name for part in binding.model.parts for name in part.priors}
         energy = jax.jit(
             jax.value_and_grad(potential(binding.model, sites)), compiler_options={"xla_backend_optimization_level": 0}
         )
@@ -98,7 +109,7 @@ def test_density_and_slope_are_finite_at_draws_of_the_prior(parts: str, noise: s
             assert np.isfinite(value)
             assert np.isfinite(np.asarray(slope)).all()
             for site in sites:
-                if site.name in {name for part in binding.model.parts for name in part.priors}:
+                if site.name.removesuffix("_latent") in {*sizes, *binding.model.noise.priors}:
                     assert slope[site.start] != 0, f"{site.name} does nothing"
 
 
@@ -131,27 +142,45 @@ def covariance(binding: Binding, runs: pd.DataFrame, at: dict[str, Any]) -> np.n
             out += float(at["misfit_size"]) ** 2 * fixed @ fixed.T
             out += float(at.get("misfit_tilt", 0.0)) ** 2 * tilt @ tilt.T
         if isinstance(part, RunEffect):
-            run = runs["run"].to_numpy()
-            out += float(at["effect_size"]) ** 2 * (run[:, None] == run)
+            label = runs[part.by].to_numpy()
+            size = "effect_size" if part.by == "run" else f"effect_size_{part.by}"
+            out += float(at[size]) ** 2 * (label[:, None] == label)
     return out
 
 
+def noise_covariance(binding: Binding, runs: pd.DataFrame, at: dict[str, Any]) -> np.ndarray:
+    """Of the noise at the runs: its scale falls with compute, and a run remembers from checkpoint to checkpoint."""
+    axis = next((p.along for p in binding.model.parts if isinstance(p, SlopeDrift)), None) or "flops"
+    u, step = np.log(runs[axis].to_numpy()), runs.groupby("run").cumcount().to_numpy()
+    noise = binding.model.noise
+    sigma = float(at["sigma"]) * np.exp(-float(at.get("noise_trend", 0.0)) * (u - np.sort(u)[-3:].mean()))
+    rounded = (getattr(noise, "rounding", None) or 0.0) / np.sqrt(12) / runs["loss"].to_numpy()
+    scale, run = np.hypot(sigma, rounded), runs["run"].to_numpy()
+    apart = np.abs(step[:, None] - step)
+    kept = np.where(run[:, None] == run, float(at.get("noise_memory", 0.0)) ** apart, 0.0)
+    return kept * np.outer(scale, scale)
+
+
 @pytest.mark.parametrize("pooling", POOLINGS)
-@pytest.mark.parametrize("parts", [name for name in PARTS if name != "drift"])  # which is filtered: tests/unit/test_drift.py
-def test_density_under_normal_noise_is_the_stated_one(parts: str, pooling: str) -> None:
-    binding = bound(parts, "normal", pooling)
+@pytest.mark.parametrize(("parts", "noise"), STATED)
+def test_density_under_normal_noise_is_the_stated_one(parts: str, noise: str, pooling: str) -> None:
+    binding = bound(parts, noise, pooling)
     runs = read_runs(binding.model, table()).table
     with double_precision():
         at = made(binding, 1, pointwise=True)
     k = covariance(binding, runs, at)
     mean = np.log(np.asarray(at["loss_mean"]))[: len(runs)]
     y = np.log(runs["loss"].to_numpy())
-    expected = stats.multivariate_normal(mean, k + float(at["sigma"]) ** 2 * np.eye(len(runs))).logpdf(y)
+    whole = k + noise_covariance(binding, runs, at)
+    expected = stats.multivariate_normal(mean, whole).logpdf(y)
     assert float(at["loss_joint"]) == pytest.approx(expected, rel=1e-8, abs=1e-5)
     # What is reported beside it: the discrepancy at the runs given all of them, and the coefficients behind it.
-    gain = k @ np.linalg.inv(k + float(at["sigma"]) ** 2 * np.eye(len(runs)))
+    p = np.linalg.inv(whole)
+    gain = k @ p
     np.testing.assert_allclose(at["loss_drift"][: len(runs)], gain @ (y - mean), atol=1e-6 * np.abs(y - mean).max())
     np.testing.assert_allclose(at["loss_drift_sd"][: len(runs)] ** 2, np.diag(k - gain @ k), rtol=1e-5, atol=1e-12)
+    given = stats.norm.logpdf(y, y - p @ (y - mean) / np.diag(p), 1 / np.sqrt(np.diag(p))) - y
+    np.testing.assert_allclose(at["loss_pointwise"][: len(runs)], given, rtol=1e-5, atol=1e-5)
     assert at["loss_coefficients"].shape == at["loss_precision"].shape[:1] == binding.design.basis.columns.shape[1:]
 
 
@@ -193,6 +222,9 @@ def test_what_is_filtered() -> None:
     assert filtered(Gaussian(), SlopeDrift())
     assert filtered(BestSoFar(), SlopeDrift())
     assert filtered(BestSoFar())
+    assert filtered(BestOf(), SlopeDrift())
+    assert filtered(Gaussian(trend=Param.real(0.0, 0.1), rounding=0.01), SlopeDrift())
+    assert not filtered(Gaussian(memory=Param.fraction(0.5, 1.0)), SlopeDrift())
     assert not filtered(StudentT(), SlopeDrift())
     assert not filtered(Gaussian(), SlopeDrift(growth=GROWTH))
     assert not filtered(Gaussian(), SlopeDrift(), RunEffect())
@@ -203,6 +235,8 @@ def test_what_is_filtered() -> None:
     ("discrepancy", "noise", "said"),
     [
         ((SlopeDrift(), SlopeDrift(along="flops")), None, "SlopeDrift is there more than once"),
+        ((RunEffect("seed"), RunEffect(), RunEffect("seed")), None, r"RunEffect\(by='seed'\) is there more than once"),
+        (RunEffect(), BestOf(), "the best of sweeps goes with a SlopeDrift"),
         ((SmoothMisfit(), RunEffect(), SmoothMisfit("tokens")), None, "SmoothMisfit is there more than once"),
         ((SlopeDrift(), "RunEffect"), None, "a tuple of them, got str"),
         (Gaussian(), None, "a tuple of them, got Gaussian"),

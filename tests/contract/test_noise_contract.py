@@ -13,10 +13,11 @@ from bayescale.core.errors import DataError, SpecError
 from bayescale.data.runs import Runs
 from bayescale.laws.param import Param
 from bayescale.models.binding import Binding, bind
-from bayescale.models.noise import BestSoFar, Gaussian, Noise, StudentT, from_noise_scale, to_noise_scale
+from bayescale.models.noise import BestOf, BestSoFar, Gaussian, Noise, StudentT, from_noise_scale, to_noise_scale
 from bayescale.models.scaling import ScalingModel
 from tests.contract.reference_density import log_likelihood, model_side, reference, size
 
+TREND, MEMORY = Param.real(0.0, 0.3), Param.fraction(0.5, 1.0)
 KINDS: dict[str, Noise] = {
     "t": StudentT(),
     "t of known tails": StudentT(df=3.0),
@@ -24,6 +25,10 @@ KINDS: dict[str, Noise] = {
     "t plain": StudentT(on="plain"),
     "normal": Gaussian(),
     "normal plain": Gaussian(on="plain", sigma=Param.positive(0.5, 1.0)),
+    "t with trend": StudentT(trend=TREND, rounding=0.1),
+    "t with memory": StudentT(on="plain", memory=MEMORY, df=4.0),
+    "normal with all": Gaussian(trend=TREND, memory=MEMORY, rounding=0.2),
+    "best of five": BestOf(tries=5),
 }
 
 
@@ -40,7 +45,7 @@ def test_every_kind_is_here() -> None:
     """Running minima, which are no noise of a run alone, have tests of their own (tests/unit/test_drift.py)."""
     alone = set(get_args(Noise)) - {BestSoFar}
     assert {type(noise) for noise in KINDS.values()} == alone
-    for kind in alone:
+    for kind in alone - {BestOf}:
         assert {noise.on for noise in KINDS.values() if isinstance(noise, kind)} == {"log", "plain"}
 
 

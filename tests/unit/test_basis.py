@@ -27,8 +27,8 @@ NEAR = np.sort(U)[-3] <= U
 
 
 def both(tilts: bool = True, rows: int = ROWS) -> tuple[Frame, Basis]:
-    frame = make_frame(U, CURVE, NEAR, SECOND, RUNS, drifts=True, tilts=tilts)
-    return frame, make_basis(frame, U, CURVE, SECOND, RUNS, rows)
+    frame = make_frame(U, CURVE, NEAR, SECOND, {"effect_size": RUNS}, drifts=True, tilts=tilts)
+    return frame, make_basis(frame, U, CURVE, SECOND, {"effect_size": RUNS}, rows)
 
 
 def slices(frame: Frame) -> dict[str, slice]:
@@ -37,7 +37,7 @@ def slices(frame: Frame) -> dict[str, slice]:
         "drift": 2 * frame.knots,
         "misfit": frame.places,
         "tilt": frame.places * frame.tilts,
-        "effect": len(frame.labels),
+        "effect": len(frame.labels["effect_size"]),
     }
     ends = np.cumsum([0, *sizes.values()])
     return {name: slice(ends[i], ends[i + 1]) for i, name in enumerate(sizes)}
@@ -75,9 +75,9 @@ class TestDrift:
         np.testing.assert_allclose(frame.tops, [5, 4])
         np.testing.assert_allclose(frame.tops - basis.behind[:, -1], [0, 1])
         many = np.repeat(np.arange(20), 3)
-        crowd = make_frame(np.tile([0.0, 1, 2], 20), many, many >= 0, None, None, drifts=True, tilts=False)
+        crowd = make_frame(np.tile([0.0, 1, 2], 20), many, many >= 0, None, {}, drifts=True, tilts=False)
         assert crowd.knots == LEAST
-        ten = make_frame(np.tile([0.0, 1, 2], 8), many[:24], many[:24] >= 0, None, None, drifts=True, tilts=False)
+        ten = make_frame(np.tile([0.0, 1, 2], 8), many[:24], many[:24] >= 0, None, {}, drifts=True, tilts=False)
         assert ten.knots * 8 == KNOTS
 
     def test_the_contrast_is_the_laws_fall_over_the_span(self) -> None:
@@ -129,8 +129,8 @@ class TestMisfit:
 def test_effects_are_of_each_run() -> None:
     frame, basis = both()
     effect = basis.columns[:N, slices(frame)["effect"]]
-    assert frame.labels == tuple(dict.fromkeys(RUNS))
-    assert [frame.labels[i] for i in effect.argmax(axis=1)] == RUNS
+    assert frame.labels["effect_size"] == tuple(dict.fromkeys(RUNS))
+    assert [frame.labels["effect_size"][i] for i in effect.argmax(axis=1)] == RUNS
     np.testing.assert_array_equal(effect.sum(axis=1), 1.0)
 
 
@@ -155,12 +155,12 @@ def test_products_are_those_of_every_pair() -> None:
 
 @pytest.mark.parametrize("drifts", [False, True])
 @pytest.mark.parametrize("second", [None, SECOND[:4]])
-@pytest.mark.parametrize("runs", [None, ["a", "a", "b", "c"]])
-def test_only_the_parts_that_there_are_have_columns(drifts: bool, second: Array | None, runs: list[str] | None) -> None:
+@pytest.mark.parametrize("runs", [{}, {"effect_size": ["a", "a", "b", "c"]}])
+def test_only_the_parts_that_there_are_have_columns(drifts: bool, second: Array | None, runs: dict[str, list[str]]) -> None:
     u, curve = np.arange(4.0), np.zeros(4, int)
     frame = make_frame(u, curve, u >= 2, second, runs, drifts=drifts, tilts=False)
     basis = make_basis(frame, u, curve, second, runs, 16)
-    expected = MOST * drifts + MISFIT_KNOTS * (second is not None) + 3 * (runs is not None)
+    expected = MOST * drifts + MISFIT_KNOTS * (second is not None) + 3 * len(runs)
     assert basis.columns.shape == (16, expected)
 
 
@@ -169,8 +169,8 @@ def test_a_curve_of_one_scale_has_no_nan() -> None:
     u, curve = np.array([2.0, 2.0, 1.0, 3.0]), np.array([0, 0, 1, 1])
     for rows in (slice(0, 2), slice(0, 4)):
         second = np.full(4, 1.5)[rows]
-        frame = make_frame(u[rows], curve[rows], u[rows] > 0, second, None, drifts=True, tilts=True)
-        basis = make_basis(frame, u[rows], curve[rows], second, None, 16)
+        frame = make_frame(u[rows], curve[rows], u[rows] > 0, second, {}, drifts=True, tilts=True)
+        basis = make_basis(frame, u[rows], curve[rows], second, {}, 16)
         for name in ("columns", "products", "behind", "contrast", "span"):
             assert np.isfinite(getattr(basis, name)).all(), name
         assert (frame.steps > 0).all()

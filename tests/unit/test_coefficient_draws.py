@@ -133,7 +133,7 @@ def test_a_run_keeps_its_effect_and_a_new_one_draws_its_own() -> None:
     at = points(6, run=["b1", "new", "a0", "new", "other", "b1"])
     drawn = Coefficients(fit).draw(at, np.random.default_rng(0))
     effects = EFFECT * fit.tree["discrepancy"]["coefficients"].to_numpy()
-    labels = fit.binding.frame.labels
+    labels = fit.binding.frame.labels["effect_size"]
     np.testing.assert_allclose(drawn[..., 0], effects[..., labels.index("b1")])
     np.testing.assert_allclose(drawn[..., 2], effects[..., labels.index("a0")])
     np.testing.assert_array_equal(drawn[..., 0], drawn[..., 5])

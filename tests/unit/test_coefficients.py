@@ -36,8 +36,8 @@ def case() -> tuple[Basis, Array, Array, Array, Array]:
     u = np.r_[np.linspace(0, 5, 12), np.linspace(1, 4, 7)][mixed]
     curve = np.r_[np.zeros(12, int), np.ones(7, int)][mixed]
     second, runs = rng.uniform(1, 4, N), rng.choice(["a", "b", "c", "d"], N).tolist()
-    frame = make_frame(u, curve, u >= 4, second, runs, drifts=True, tilts=True)
-    basis = make_basis(frame, u, curve, second, runs, ROWS)
+    frame = make_frame(u, curve, u >= 4, second, {"effect_size": runs}, drifts=True, tilts=True)
+    basis = make_basis(frame, u, curve, second, {"effect_size": runs}, ROWS)
     law = 1.0 - 0.2 * u + 0.1 * curve * u
     residual = 0.03 * rng.normal(size=N) + 0.02 * np.sin(u)
     residual[4] += 0.15  # astray
@@ -145,7 +145,7 @@ def small(columns: Array) -> Basis:
     """A basis of given columns, with nothing that a model would make its prior of."""
     one, other = np.triu_indices(columns.shape[1])
     none = np.zeros(0)
-    return Basis(columns, columns[:, one] * columns[:, other], none, none, none, none, none)
+    return Basis(columns, columns[:, one] * columns[:, other], none, none, none, none, {})
 
 
 def integrated(columns: Array, root: Array, residual: Array, sd: Array, tails: float) -> tuple[float, Array]:

@@ -41,6 +41,7 @@ def test_a_good_table_passes_every_check() -> None:
         "trend",
         "groups",
         "replicates",
+        "rounding",
         "conventions",
     ]
 

@@ -36,7 +36,7 @@ def design(model: ScalingModel) -> Design:
         ({"priors": "weka"}, r"'weka'\. Did you mean 'weak'"),
         ({"priors": {"beta": Param.positive(0.3, 0.1)}}, r"priors: .*'beta'"),
         ({"priors": {"alpha": Param.real(0.3, 0.1)}}, r"'alpha' is on the identity scale, the law's on the log scale"),
-        ({"noise": "normal"}, "noise is a StudentT, a Gaussian or a BestSoFar, got str"),
+        ({"noise": "normal"}, "noise is a StudentT, a Gaussian, a BestSoFar or a BestOf, got str"),
         ({"law": 3}, "got int"),
     ],
 )

@@ -10,8 +10,8 @@ import pytest
 from bayescale.core.errors import SpecError
 from bayescale.laws.base import get_law, list_laws
 from bayescale.laws.param import Param
-from bayescale.models.discrepancy import SlopeDrift
-from bayescale.models.noise import BestSoFar, Gaussian, StudentT
+from bayescale.models.discrepancy import RunEffect, SlopeDrift
+from bayescale.models.noise import BestOf, BestSoFar, Gaussian, StudentT
 from bayescale.models.pooling import CompletePooling, NoPooling, PartialPooling
 from bayescale.models.scaling import ScalingModel
 from bayescale.models.spec import FORMAT, from_spec, to_spec
@@ -27,6 +27,13 @@ MODELS = {
     "drift": ScalingModel(
         "power_law", noise=BestSoFar(raw=1.2), discrepancy=SlopeDrift(along="flops", rate=Param.positive(0.3, 0.5))
     ),
+    "all options": ScalingModel(
+        "power_law",
+        noise=StudentT(trend=Param.real(0.0, 0.1), memory=Param.fraction(0.5, 1.0), rounding=np.float64(0.01)),
+        discrepancy=(RunEffect(), RunEffect(by="evaluation")),
+    ),
+    "best of a column": ScalingModel("power_law", noise=BestOf(tries="sweep"), discrepancy=SlopeDrift()),
+    "best of a number": ScalingModel("power_law", noise=BestOf(tries=np.int64(8), sigma=Param.positive(0.02, 0.5))),
     "literature": ScalingModel("chinchilla", priors="literature"),
     "own priors": ScalingModel("power_law", priors={"alpha": Param.positive(0.1, 0.3, unit="", doc="mine", group_sd=0.4)}),
 }
