@@ -61,7 +61,7 @@ class Coefficients:
         slope: Array = np.asarray(mean_slope(np, law @ contrast.T, span))
         return slope
 
-    def draw(self, table: pd.DataFrame, rng: np.random.Generator) -> Array:
+    def draw(self, table: pd.DataFrame, rng: np.random.Generator, *, effects: bool = True) -> Array:
         """Draws of the discrepancy at the rows of a table, shape (chain, draw, point)."""
         fit, frame = self.fit, self.frame
         u = np.log(table[axis_of_path(fit.model, fit.binding.axes, fit.data)].to_numpy(float))
@@ -72,7 +72,7 @@ class Coefficients:
             out += self._drift(self.drift, table, u, rng)
         if self.misfit is not None and second is not None:
             out += self._misfit(frame, second, u, rng)
-        for site, effect in self.effects.items():
+        for site, effect in self.effects.items() if effects else ():
             out += self._effects(site, effect, labels[site], rng)
         return out
 

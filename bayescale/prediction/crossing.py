@@ -37,8 +37,8 @@ def crossover(
 ) -> xr.Dataset:
     """The smallest scale at which the laws of ``a`` and ``b`` cross.
 
-    Compared are the laws (``kind="mean"``), without the noise of single runs. Parts of one fit or
-    ensemble are compared draw by draw; of two, independent draws are paired at random.
+    Compared are the laws, with the discrepancy where the model has one, without the noise and the effects of single runs. Parts
+    of one fit or ensemble are compared draw by draw; of two, independent draws are paired at random.
 
     Parameters
     ----------
@@ -84,7 +84,9 @@ def crossover(
     traced_a, traced_b = trace(a, along, path, at, seed), trace(b, along, path, at, seed)
     if (number := len(traced_a.curves)) > 1:
         raise SpecError(f"`at` is one point for a crossover, got {number}")
-    grid = log_grid(*read_range(within, (*traced_a.ways, *traced_b.ways)))
+    low, high = read_range(within, (*traced_a.ways, *traced_b.ways))
+    traced_a, traced_b = (t.departing(low, high, generator(seed, 4 + i)) for i, t in enumerate((traced_a, traced_b)))
+    grid = log_grid(low, high)
     curve_a, curve_b, chains = _pair(traced_a, traced_b, seed, together=source(a) is source(b))
     sign = 1.0 if higher_is_better(source(a).response) else -1.0
 
@@ -100,8 +102,8 @@ def crossover(
     crossing = np.flatnonzero(after > 0)
     if crossing.size:
         few_a, few_b = curve_a.take(crossing), curve_b.take(crossing)
-        low, high = grid[before[crossing]], grid[after[crossing]]
-        found[crossing] = bisect(lambda s: gap(s[:, None], few_a, few_b)[:, 0], low, high)
+        ends = grid[before[crossing]], grid[after[crossing]]
+        found[crossing] = bisect(lambda s: gap(s[:, None], few_a, few_b)[:, 0], *ends)
     shape = tuple(len(chains[d]) for d in (CHAIN, DRAW))
     out = xr.Dataset(
         {

@@ -29,18 +29,19 @@ Array = NDArray[np.float64]
 _STEP = 1e-4
 
 
-def discrepancy_draws(fit: Fit, table: pd.DataFrame, rng: np.random.Generator) -> Array:
+def discrepancy_draws(fit: Fit, table: pd.DataFrame, rng: np.random.Generator, *, effects: bool = True) -> Array:
     """Draws of the discrepancy ``delta`` at the rows of a table, shape (chain, draw, point), on the scale of the noise.
 
     The points of a curve share a path: at the runs' scales it is what they leave open, beyond the largest it goes on.
-    A curve that was not fitted has a path of its own about the reference run.
+    A curve that was not fitted has a path of its own about the reference run. Without
+    ``effects``, those of single runs are left out.
     """
     shape = (fit.posterior.sizes[CHAIN], fit.posterior.sizes[DRAW], len(table))
     out = np.zeros(shape)
     if fit.model.discrepancy is None:
         return out
     if not fit.model.filtered:
-        return Coefficients(fit).draw(table, rng)
+        return Coefficients(fit).draw(table, rng, effects=effects)
     curves = _Curves(fit)
     axis = axis_of_path(fit.model, fit.binding.axes, fit.data)
     u = np.log(table[axis].to_numpy(float))

@@ -8,6 +8,7 @@ import xarray as xr
 from bayescale.core.names import CHAIN, DRAW, POINT
 from bayescale.core.targets import Target, Threshold, as_target
 from bayescale.prediction.mixing import axis_of, law_names, source
+from bayescale.prediction.parameters import generator
 from bayescale.prediction.paths import Array, Curve, Mixture, Path, read_range, trace
 from bayescale.prediction.points import At, Fitted, coordinates_of, scalars_only
 from bayescale.prediction.roots import bisect, log_grid
@@ -25,7 +26,7 @@ def scale_for(
 ) -> xr.Dataset:
     """The smallest scale at which the law meets a target.
 
-    Asked of the law (``kind="mean"``), without the noise of single runs.
+    Asked of the law, with the discrepancy where the model has one, without the noise and the effects of single runs.
 
     Parameters
     ----------
@@ -69,6 +70,7 @@ def scale_for(
     axis = along or axis_of(fit)
     traced = trace(fit, axis, path, at, seed)
     low, high = read_range(within, traced.ways)
+    traced = traced.departing(low, high, generator(seed, 4))
     found = np.stack([_first_met(curve, goal, log_grid(low, high)) for curve in traced.curves], axis=-1)
     coords = {**traced.chains, **coordinates_of(traced.table, fitted.response)}
     shape = tuple(len(traced.chains[d]) for d in (CHAIN, DRAW))

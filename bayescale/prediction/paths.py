@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,10 +14,13 @@ from scipy.interpolate import CubicSpline
 from bayescale.core.errors import SpecError, unknown
 from bayescale.data.schema import FLOP_PER_PARAM_TOKEN, UNITS
 from bayescale.infer.fit import Fit
+from bayescale.models.noise import from_noise_scale, to_noise_scale
+from bayescale.prediction.departure import Departure, departure
 from bayescale.prediction.mixing import answers
 from bayescale.prediction.optimum import has_closed_form, law_at, optimal_size_and_data, require_size_and_data
 from bayescale.prediction.parameters import generator, parameter_draws
-from bayescale.prediction.points import LINKED, At, Fitted, columns_of, complete, read_points
+from bayescale.prediction.points import LINKED, At, Fitted, columns_of, columns_to_forecast, complete, read_points
+from bayescale.prediction.roots import log_grid
 
 Array = NDArray[np.float64]
 Path = Literal["optimal"] | Mapping[str, float]
@@ -45,6 +48,10 @@ class Curve:
     optimal : bool
         Size and data move along the compute-optimal frontier instead.
     parameters : mapping of parameter to array (draw,)
+    place : DataFrame of one row
+        Labels of the groups.
+    departure : Departure, optional
+        What the law leaves out.
     """
 
     fit: Fit
@@ -52,10 +59,19 @@ class Curve:
     fixed: Mapping[str, float]
     optimal: bool
     parameters: Mapping[str, Array]
+    place: pd.DataFrame
+    departure: Departure | None = None
 
     def __call__(self, scale: Array) -> Array:
-        """Mean response, shape (draw, scale), at scales of shape (scale,), or (draw, scale) for others in each draw."""
+        """Response without noise, shape (draw, scale), at scales of shape (scale,), or (draw, scale): others in each draw."""
         scale = np.atleast_2d(scale)
+        law = self._law(scale)
+        if self.departure is None:
+            return law
+        noise = self.fit.model.noise
+        return np.asarray(from_noise_scale(noise, to_noise_scale(noise, law) + self.departure(scale)))
+
+    def _law(self, scale: Array) -> Array:
         drawn = {name: values[:, None] for name, values in self.parameters.items()}
         if self.optimal:
             params = self._frontier(scale, drawn)
@@ -85,7 +101,21 @@ class Curve:
     def take(self, draws: NDArray[np.int64]) -> Curve:
         """The curve of some of the draws, or of all in another order."""
         chosen = {name: values[draws] for name, values in self.parameters.items()}
-        return Curve(self.fit, self.along, self.fixed, self.optimal, chosen)
+        left = None if self.departure is None else self.departure.take(draws)
+        return replace(self, parameters=chosen, departure=left)
+
+    def departing(self, low: float, high: float, rng: np.random.Generator) -> Curve:
+        """The curve with a path of the discrepancy between two scales, where the model has one."""
+        if self.fit.model.discrepancy is None:
+            return self
+        scales = log_grid(low, high)
+        moving = {name: np.full(1, value) for name, value in self.fixed.items()}
+        if self.optimal:
+            # The discrepancy changes slowly along the line of equal cost: it is taken where most draws have their optimum.
+            drawn = {name: values[:, None] for name, values in self.parameters.items()}
+            params = np.nanmedian(self._frontier(scales[None, :], drawn), axis=0)
+            moving = {"params": params, "tokens": scales / (FLOP_PER_PARAM_TOKEN * params)}
+        return replace(self, departure=departure(self.fit, self.along, scales, moving, self.place, rng))
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +152,10 @@ class Mixture:
     def take(self, draws: NDArray[np.int64]) -> Mixture:
         """The curve of some of the draws, or of all in another order."""
         return Mixture(self.parts, self.which[draws], self.place[draws])
+
+    def departing(self, low: float, high: float, rng: np.random.Generator) -> Mixture:
+        """As of a :class:`Curve`."""
+        return replace(self, parts=tuple(part.departing(low, high, rng) for part in self.parts))
 
 
 @dataclass(frozen=True)
@@ -161,11 +195,12 @@ def read_way(fit: Fit, along: str, path: Path | None, given: Sequence[str]) -> W
         require_size_and_data(fit)
         return Way(along, (), optimal=True)
     fixed = {} if path is None or path == OPTIMAL else _fixed(path, along, axes)
-    missing = _missing(columns, along, [*fixed, *given])
+    needed = columns_to_forecast(fit)
+    missing = _missing(needed, along, [*fixed, *given])
     if missing:
+        whose = f"law {fit.model.law.name!r}" if set(missing) <= set(columns) else "the model"
         raise SpecError(
-            f"along {along} alone, {' and '.join(missing)} of law {fit.model.law.name!r} may be anything: say "
-            f"{_choices(columns, along, missing)}"
+            f"along {along} alone, {' and '.join(missing)} of {whose} may be anything: say {_choices(needed, along, missing)}"
         )
     return Way(along, tuple(fixed.items()), optimal=False)
 
@@ -224,6 +259,10 @@ class Traced:
     table: pd.DataFrame
     chains: Mapping[str, Any]
 
+    def departing(self, low: float, high: float, rng: np.random.Generator) -> Traced:
+        """With a path of the discrepancy along every curve whose model has one."""
+        return replace(self, curves=tuple(curve.departing(low, high, rng) for curve in self.curves))
+
 
 def trace(asked: Fitted, along: str, path: Path | None, at: At | None, seed: int) -> Traced:
     """The curves of a fit, or of an ensemble, along an axis; what makes no sense is refused as by :func:`read_way`."""
@@ -258,7 +297,7 @@ def _curves(fit: Fit, way: Way, table: pd.DataFrame, given: Sequence[str], drawn
     for point in range(len(table)):
         fixed = {name: float(table[name].iloc[point]) for name in given} | dict(way.fixed)
         here = {name: values[..., point].reshape(-1) for name, values in drawn.items()}
-        out.append(Curve(fit, way.along, fixed, way.optimal, here))
+        out.append(Curve(fit, way.along, fixed, way.optimal, here, table.iloc[[point]]))
     return tuple(out)
 
 

@@ -127,3 +127,32 @@ def test_a_saved_fit_forecasts_the_same(tmp_path) -> None:
     assert back.model == fit.model
     at = {"steps": [5.0, 1e4]}
     np.testing.assert_array_equal(predict(back, at)["loss"], predict(fit, at)["loss"])
+
+
+def test_the_scale_that_a_target_needs_has_the_drift_in_it() -> None:
+    """At a scale beyond the runs, as many draws have met a target there as have the law and their drift below it (8,000)."""
+    fit, at = fitted(), 1000.0
+    low = (fit.binding.reference["x"] / at) ** 0.1
+    drift = discrepancy_draws(fit, pd.DataFrame({"steps": [at]}), np.random.default_rng(1)).reshape(-1)
+    target = float(low * np.exp(np.quantile(drift, 0.3)))
+    found = bs.scale_for(fit, target, within=(100.0, 1e6))["steps"].to_numpy()
+    assert abs((found <= at).mean() - 0.3) < 5 * np.sqrt(2 * 0.3 * 0.7 / 8000)
+    assert np.ptp(found) > 100
+
+
+def test_drifts_of_two_curves_are_their_own_in_a_crossover() -> None:
+    """Two curves of one law and no runs of their own differ by their drifts alone: either is ahead in half of the draws."""
+    a, b = fitted(), fitted()
+    found = bs.crossover(a, b, along="steps", within=(200.0, 1e5))
+    ahead = found["p_b_better"].to_numpy()
+    assert (np.abs(ahead - 0.5) < 5 * 0.5 / np.sqrt(8000)).all()
+    assert 0 < found["p_none"].item() < 1
+
+
+def test_a_crossover_without_what_the_drift_goes_along_is_refused() -> None:
+    table = pd.DataFrame({"params": X * 1e8, "flops": X**2 * 1e18, "loss": LOSS})
+    model = bs.ScalingModel("power_law", axes={"x": "params"}, noise=bs.Gaussian(), discrepancy=bs.SlopeDrift("flops"))
+    fit = fake_fit(model, table, KNOWN, sd=0.0)
+    with pytest.raises(bs.BayescaleError, match=r"along params alone, flops of the model may be anything.*tokens_per_param"):
+        bs.scale_for(fit, 1.0, along="params")
+    assert bs.scale_for(fit, 1.0, along="params", path={"tokens_per_param": 20})["params"].dims == ("chain", "draw")
