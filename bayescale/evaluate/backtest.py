@@ -317,10 +317,14 @@ def _plan(tables: Mapping[str, Runs], along: str, by: str | None, asked: int | l
             places = _rolling(x[own], asked) if isinstance(asked, int) else asked
             if not places:
                 left.append(f"no cut-off has two values below and one above it: {span}, {len(np.unique(x[own]))} values in all")
+            before: dict[int, float] = {}
             for cutoff in places:
                 above = own & (x > cutoff)
                 seen = own & ~above
-                if above.any() and seen.any():
+                same = before.setdefault(int(seen.sum()), cutoff)
+                if same != cutoff:
+                    left.append(f"cut-off {cutoff:.6g} has the same runs below it as {same:.6g}, so that one would count twice")
+                elif above.any() and seen.any():
                     cuts.append(_Cut(str(unit), cutoff, runs.subset(~above), runs.subset(above), float(x[seen].max())))
                 else:
                     left.append(f"cut-off {cutoff:.6g} has nothing {'below' if above.any() else 'above'} it: {span}")

@@ -313,7 +313,7 @@ def refusal(fitted: Fit) -> str:
     """Why the draws of a fit are refused, and what to try."""
     faults = "\n".join(f"  - {fault}" for fault in fitted.convergence.faults)
     few = len(fitted.data.table) < len(fitted.convergence.table)
-    advice = ["draw more (sampler=Nuts(draws=2000), or target_accept=0.95 against divergences)"]
+    advice = ["draw more (sampler=Nuts(draws=2000), or a target_accept closer to 1, such as 0.95 or 0.99, against divergences)"]
     if few:
         advice.append("pool more or choose a law of fewer parameters (there are fewer runs than parameters)")
     advice.append("strict=False returns these draws; they are also in the error's `fit`")

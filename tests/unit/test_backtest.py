@@ -180,6 +180,7 @@ def test_separate_tables_are_cut_and_fitted_on_their_own(fits: Fits) -> None:
         ([1e6], "cut-off 1e\\+06 has nothing below it: params of the table runs from 1e\\+07 to 1e\\+10"),
         ([1e10], "cut-off 1e\\+10 has nothing above it"),
         ([1e9, 1e12], "cut-off 1e\\+12 has nothing above it"),
+        ([1e9, 1.001e9], "cut-off 1.001e\\+09 has the same runs below it as 1e\\+09"),
     ],
 )
 def test_a_cut_off_with_nothing_on_one_side(fits: Fits, cutoffs: list[float], words: str) -> None:
