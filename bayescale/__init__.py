@@ -16,12 +16,15 @@ __all__ = [
     "BayescaleError",
     "BestOf",
     "BestSoFar",
+    "CapabilityFit",
+    "CapabilityModel",
     "CompletePooling",
     "ConvergenceError",
     "DataError",
     "Decision",
     "DownloadError",
     "Ensemble",
+    "Evals",
     "Finding",
     "Fit",
     "Forecast",
@@ -86,6 +89,7 @@ _HOME = {
     "Finding": "core.findings",
     "Review": "core.findings",
     "Status": "core.findings",
+    "Evals": "data.evals",
     "Runs": "data.runs",
     "list_datasets": "data.datasets",
     "load_dataset": "data.datasets",
@@ -104,10 +108,12 @@ _HOME = {
     "RunEffect": "models.discrepancy",
     "SlopeDrift": "models.discrepancy",
     "SmoothMisfit": "models.discrepancy",
+    "CapabilityModel": "models.capability",
     "ScalingModel": "models.scaling",
     "Hmc": "infer.samplers",
     "Nuts": "infer.samplers",
     "Ensemble": "infer.ensemble",
+    "CapabilityFit": "infer.evals_fit",
     "Fit": "infer.fit",
     "fit": "infer.fit",
     "fit_many": "infer.batch",
@@ -149,6 +155,7 @@ if TYPE_CHECKING:
     )
     from bayescale.core.findings import Finding, Review, Status
     from bayescale.data.datasets import list_datasets, load_dataset
+    from bayescale.data.evals import Evals
     from bayescale.data.runs import Runs
     from bayescale.decision.checks import check
     from bayescale.decision.decide import Decision, decide
@@ -161,11 +168,13 @@ if TYPE_CHECKING:
     from bayescale.evaluate.stacking import stack
     from bayescale.infer.batch import fit_many
     from bayescale.infer.ensemble import Ensemble
+    from bayescale.infer.evals_fit import CapabilityFit
     from bayescale.infer.fit import Fit, fit
     from bayescale.infer.io import load, save
     from bayescale.infer.samplers import Hmc, Nuts
     from bayescale.laws.base import Law, get_law, law, list_laws
     from bayescale.laws.param import Param
+    from bayescale.models.capability import CapabilityModel
     from bayescale.models.discrepancy import RunEffect, SlopeDrift, SmoothMisfit
     from bayescale.models.noise import BestOf, BestSoFar, Gaussian, StudentT
     from bayescale.models.pooling import CompletePooling, NoPooling, PartialPooling

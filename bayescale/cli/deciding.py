@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bayescale.cli import parse, show
+from bayescale.cli.fits import load_runs
 from bayescale.cli.options import (
     VERDICTS,
     At,
@@ -114,7 +115,7 @@ def decide(
     if not target:
         raise typer.BadParameter("say what must be met: --target 'loss<=2.0'", param_hint="--target")
     rule = as_threshold(target, probability)
-    fitted = bs.load(fit)
+    fitted = load_runs(fit)
     where = parse.points(at or (), fitted.data.groups)
     draws = bs.predict(fitted, where, unseen=unseen.value, seed=seed)
     decision = bs.decide(draws, rule, bs.review(fitted, where))

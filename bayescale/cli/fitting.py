@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bayescale.cli import parse, show
+from bayescale.cli.fits import load_runs
 from bayescale.cli.options import At, Column, FitFile, Json, NoiseName, PriorsName, Prob, Response, SamplerName, Seed, Table
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def review(
     """
     import bayescale as bs
 
-    fitted = bs.load(fit)
+    fitted = load_runs(fit)
     found = bs.review(fitted, parse.points(at, fitted.data.groups) if at else None)
     if json:
         show.emit({"status": found.status, "findings": found.to_frame()})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bayescale.cli import parse, show
+from bayescale.cli.fits import load_runs
 from bayescale.cli.options import At, FitFile, Json, KindName, Prob, Seed, Unseen, UnseenName
 
 if TYPE_CHECKING:
@@ -36,9 +37,11 @@ def predict(
         bayescale predict fit.nc --at params=7e10,family=Mamba --at params=7e10
     """
     import bayescale as bs
+    from bayescale.data.eval_checks import LABELS
 
     fitted = bs.load(fit)
-    where = parse.points(at or (), fitted.data.groups)
+    labels = LABELS if isinstance(fitted, bs.CapabilityFit) else fitted.data.groups
+    where = parse.points(at or (), labels)
     draws = bs.predict(fitted, where, kind=kind.value, unseen=unseen.value, seed=seed)
     table = bs.summarize(draws, prob=prob).reset_index(drop=True)
     if json:
@@ -68,7 +71,7 @@ def optimal(
     if not flops:
         raise typer.BadParameter("say a budget: --flops 1e24", param_hint="--flops")
     budgets = [parse.number(word, "--flops") for word in flops]
-    fitted = bs.load(fit)
+    fitted = load_runs(fit)
     draws = bs.compute_optimal(fitted, budgets, at=group(at, fitted), seed=seed)
     table = bs.summarize(draws, prob=prob).reset_index().drop(columns="point")
     if json:
@@ -114,8 +117,8 @@ def crossover(
     from bayescale.plots.crossing import crossing_interval, crossover_table
     from bayescale.prediction.mixing import axis_of
 
-    first = bs.load(fit)
-    second = first if fit_b is None else bs.load(fit_b)
+    first = load_runs(fit)
+    second = first if fit_b is None else load_runs(fit_b)
     along = along or axis_of(first)
     what = "COLUMN=LABEL, comma between several"
     draws = bs.crossover(

@@ -126,7 +126,7 @@ _ALL = (
 DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _ALL}
 
 
-def load_dataset(name: str, *, runs: bool = False) -> pd.DataFrame:
+def load_dataset(name: str, *, runs: bool = False, evals: bool = False) -> pd.DataFrame:
     """A public table by name; one that is not bundled is downloaded once and checked.
 
     Parameters
@@ -136,6 +136,8 @@ def load_dataset(name: str, *, runs: bool = False) -> pd.DataFrame:
     runs : bool
         Give only the rows that a scaling law should be fitted to, in our names (``params``, ``tokens``, ``flops``,
         ``loss`` …), so that every verb takes the result as it is.
+    evals : bool
+        Give only the scores that a model of capability should be fitted to, one a row, in the names of :class:`Evals`.
 
     Returns
     -------
@@ -146,7 +148,7 @@ def load_dataset(name: str, *, runs: bool = False) -> pd.DataFrame:
     Raises
     ------
     SpecError
-        When there is no such table, or it is no table of training runs and ``runs`` is true.
+        When there is no such table, or it is no table of training runs and ``runs`` is true, or of scores and ``evals`` is.
     DownloadError
         When a remote table cannot be had, or is not what was pinned.
 
@@ -157,6 +159,7 @@ def load_dataset(name: str, *, runs: bool = False) -> pd.DataFrame:
     >>> losses["family"].nunique() >= 15
     True
     """
+    from bayescale.data.eval_recipes import EVAL_RECIPES
     from bayescale.data.recipes import RECIPES
 
     if name not in DATASETS:
@@ -167,7 +170,13 @@ def load_dataset(name: str, *, runs: bool = False) -> pd.DataFrame:
             f"{name!r} is no table of training runs (one row is {dataset.row_is}), so runs=True has no meaning for it. "
             f"Tables of runs: {', '.join(RECIPES)}."
         )
+    if evals and (runs or name not in EVAL_RECIPES):
+        raise SpecError(
+            f"evals=True goes with tables of benchmark scores, and not with runs=True: {', '.join(EVAL_RECIPES)}; got {name!r}."
+        )
     table = _read(dataset)
+    if evals:
+        return EVAL_RECIPES[name](table)
     return RECIPES[name](table) if runs else table
 
 

@@ -13,7 +13,6 @@ import numpyro.distributions as dist
 from numpyro.handlers import seed, substitute, trace
 
 from bayescale.core.errors import SpecError
-from bayescale.models.design import Design
 
 Model = Callable[..., None]
 
@@ -44,7 +43,7 @@ class Site:
         return jnp.ravel(dist.biject_to(self.support)._inverse(value))
 
 
-def latent_sites(model: Model, design: Design) -> tuple[Site, ...]:
+def latent_sites(model: Model, design: Any) -> tuple[Site, ...]:
     """The latent sites of a model in the order in which it samples them, found without computing anything."""
     supports: dict[str, Any] = {}
 
@@ -75,10 +74,10 @@ def dimension(sites: tuple[Site, ...]) -> int:
     return sites[-1].stop if sites else 0
 
 
-def potential(model: Model, sites: tuple[Site, ...]) -> Callable[[Any, Design], Any]:
+def potential(model: Model, sites: tuple[Site, ...]) -> Callable[[Any, Any], Any]:
     """Minus the log posterior density of the flat unconstrained vector, up to a constant."""
 
-    def energy(flat: Any, design: Design) -> Any:
+    def energy(flat: Any, design: Any) -> Any:
         values, jacobian = {}, jnp.zeros(())
         for site in sites:
             part = flat[site.start : site.stop].reshape(site.shape)

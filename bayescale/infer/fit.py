@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 import jax
 import numpy as np
@@ -14,17 +14,20 @@ import xarray as xr
 
 from bayescale.core.errors import ConvergenceError, SpecError, unknown
 from bayescale.core.frozen import FrozenMap
-from bayescale.core.numerics import double_precision, to_numpy
+from bayescale.core.numerics import double_precision
+from bayescale.data.evals import Evals
 from bayescale.data.runs import Runs, as_runs
 from bayescale.infer.cache import compilation_cache_of_ours
 from bayescale.infer.convergence import Agreement, Convergence, diagnose
-from bayescale.infer.programs import Programs, programs
+from bayescale.infer.evals_fit import SCORES_STEPS, CapabilityFit, fit_evals
+from bayescale.infer.finish import finish as finish
+from bayescale.infer.programs import programs
 from bayescale.infer.progress import progress_bar
 from bayescale.infer.sample import Draws, sample
 from bayescale.infer.samplers import CHUNK, Hmc, Nuts, Sampler
 from bayescale.infer.tree import constant_data, coordinates, draws_dataset, parameter_dims, runs_dataset
 from bayescale.models.binding import Binding, bind
-from bayescale.models.design import Design
+from bayescale.models.capability import CapabilityModel
 from bayescale.models.discrepancy import SlopeDrift, SmoothMisfit
 from bayescale.models.memory import remember
 from bayescale.models.noise import BestOf, draw_errors, from_noise_scale, to_noise_scale
@@ -122,6 +125,7 @@ class Selection:
     labels: FrozenMap[str, str] = field(default_factory=FrozenMap)
 
 
+@overload
 def fit(
     model: ScalingModel,
     data: pd.DataFrame | Runs,
@@ -132,23 +136,46 @@ def fit(
     sampler: Sampler | None = None,
     progress: bool = True,
     strict: bool = True,
-) -> Fit:
-    """Fit a model to a table of runs.
+) -> Fit: ...
+@overload
+def fit(
+    model: CapabilityModel,
+    data: pd.DataFrame | Evals,
+    *,
+    columns: Mapping[str, str] | None = None,
+    seed: int = 0,
+    sampler: Sampler | None = None,
+    progress: bool = True,
+    strict: bool = True,
+) -> CapabilityFit: ...
+def fit(
+    model: ScalingModel | CapabilityModel,
+    data: pd.DataFrame | Runs | Evals,
+    *,
+    columns: Mapping[str, str] | None = None,
+    response: str = "loss",
+    seed: int = 0,
+    sampler: Sampler | None = None,
+    progress: bool = True,
+    strict: bool = True,
+) -> Fit | CapabilityFit:
+    """Fit a model to a table of runs, or of benchmark scores.
 
     Parameters
     ----------
-    model : ScalingModel
+    model : ScalingModel or CapabilityModel
         Law, pooling, noise and priors.
-    data : DataFrame or Runs
-        One row a run.
+    data : DataFrame, Runs or Evals
+        One row a run; one row a score.
     columns : mapping, optional
         Our name of a column to the table's: ``{"loss": "loss_nats"}``.
     response : str
-        Name of the response column (ignored for a ``Runs``, which knows its own).
+        Name of the response column (ignored for a ``Runs``, which knows its own, and for scores, which are ``accuracy``).
     seed : int
         The same seed gives the same draws.
     sampler : Nuts or Hmc, optional
-        By default ``Nuts()``: 4 chains of 600 draws, more where the chains need them to agree.
+        By default ``Nuts()``: 4 chains of 600 draws, more where the chains need them to agree. For scores ``Hmc``: 4 chains of
+        1,000 draws, of short trajectories.
     progress : bool
         Show progress on a terminal or in a notebook.
     strict : bool
@@ -171,8 +198,15 @@ def fit(
     >>> sorted(fitted.posterior)
     ['A', 'E', 'alpha', 'nu', 'sigma']
     """
-    sampler = sampler or Nuts()
+    sampler = sampler or (Hmc(max_steps=SCORES_STEPS) if isinstance(model, CapabilityModel) else Nuts())
     _check_call(model, seed, sampler)
+    if isinstance(model, CapabilityModel) or isinstance(data, Evals):
+        if not isinstance(model, CapabilityModel) or isinstance(data, Runs):
+            raise SpecError("fit: a ScalingModel takes runs, a CapabilityModel takes scores (Evals.from_frame)")
+        found = fit_evals(model, data, columns, seed, sampler, progress)
+        if strict and found.convergence.faults:
+            raise ConvergenceError(refusal(found), found)
+        return found
     runs = read_runs(model, data, columns=columns, response=response)
     binding = bind(model, runs)
     dims, coords = parameter_dims(binding), coordinates(binding, runs)
@@ -206,8 +240,8 @@ def assemble(binding: Binding, runs: Runs, drawn: Draws, prior: dict[str, Any], 
 
 def _check_call(model: object, seed: object, sampler: object) -> None:
     faults = []
-    if not isinstance(model, ScalingModel):
-        faults.append(f"model is a ScalingModel, got {type(model).__name__}; fit(model, data)")
+    if not isinstance(model, ScalingModel | CapabilityModel):
+        faults.append(f"model is a ScalingModel or a CapabilityModel, got {type(model).__name__}; fit(model, data)")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         faults.append(f"seed is an integer of at least 0, got {seed!r}")
     if not isinstance(sampler, Nuts | Hmc):
@@ -239,17 +273,6 @@ def read_runs(
         covariates=None if unnamed else [*needed, *counted],
         positive_response=model.noise.on == "log",
     )
-
-
-def finish(made: Programs, flat: np.ndarray, design: Design) -> dict[str, Any]:
-    """What is reported of draws (chain, draw, dim), chunk by chunk so that one program serves any number of them."""
-    chains, draws, dim = flat.shape
-    parts = []
-    for i in range(draws // CHUNK):
-        found = to_numpy(made.finish(flat[:, i * CHUNK : (i + 1) * CHUNK].reshape(-1, dim), design))
-        parts.append(jax.tree.map(lambda a: a.reshape(chains, CHUNK, *a.shape[1:]), found))
-    joined: dict[str, Any] = jax.tree.map(lambda *a: np.concatenate(a, axis=1), *parts)
-    return joined
 
 
 def _replicate(binding: Binding, found: dict[str, Any], n: int, rng: np.random.Generator) -> np.ndarray:
@@ -309,7 +332,7 @@ def _tree(
     return xr.DataTree.from_dict(groups)
 
 
-def refusal(fitted: Fit) -> str:
+def refusal(fitted: Fit | CapabilityFit) -> str:
     """Why the draws of a fit are refused, and what to try."""
     faults = "\n".join(f"  - {fault}" for fault in fitted.convergence.faults)
     few = len(fitted.data.table) < len(fitted.convergence.table)

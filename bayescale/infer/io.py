@@ -22,12 +22,15 @@ import xarray as xr
 from bayescale import __version__
 from bayescale.core.errors import SavedFileError, SpecError
 from bayescale.core.frozen import FrozenMap
+from bayescale.core.names import ROW
+from bayescale.data.evals import Evals
 from bayescale.data.runs import Runs
 from bayescale.infer.ensemble import Ensemble
+from bayescale.infer.evals_fit import CapabilityFit
 from bayescale.infer.fit import Fit
 from bayescale.models.discrepancy import RunEffect
 from bayescale.models.scaling import ScalingModel
-from bayescale.models.spec import from_spec, to_spec
+from bayescale.models.spec import capability_from_spec, capability_spec, from_spec, to_spec
 
 #: Version of the layout of the file, under the attribute that marks a file as ours.
 FORMAT, MARK = 1, "bayescale_format"
@@ -44,7 +47,7 @@ _SEAL = b"\nbayescale sha256 "
 _NAME, _ODD = re.compile(r"[^\W][^/\x00-\x1f\x7f]*(?<! )"), re.compile(r"[/\x00-\x1f\x7f]")
 
 
-def save(fit: Fit | Ensemble, path: str | os.PathLike[str]) -> Path:
+def save(fit: Fit | CapabilityFit | Ensemble, path: str | os.PathLike[str]) -> Path:
     """Write a fit, or an ensemble, to one netCDF file: draws, specification, table, versions, seed.
 
     The file is written beside ``path`` and moved there once it is whole, so that whatever goes wrong an earlier file of that
@@ -54,7 +57,7 @@ def save(fit: Fit | Ensemble, path: str | os.PathLike[str]) -> Path:
 
     Parameters
     ----------
-    fit : Fit or Ensemble
+    fit : Fit, CapabilityFit or Ensemble
     path : path
         File to write, ``.nc`` by custom; its folder must exist.
 
@@ -75,7 +78,7 @@ def save(fit: Fit | Ensemble, path: str | os.PathLike[str]) -> Path:
     >>> bs.load(bs.save(fitted, "chinchilla.nc")).model == fitted.model  # doctest: +SKIP
     True
     """
-    if not isinstance(fit, Fit | Ensemble):
+    if not isinstance(fit, Fit | CapabilityFit | Ensemble):
         raise SpecError(f"save takes a Fit or an Ensemble, and a path, got {type(fit).__name__}")
     given = Path(path).expanduser()
     if os.path.isdir(given):
@@ -84,7 +87,7 @@ def save(fit: Fit | Ensemble, path: str | os.PathLike[str]) -> Path:
     folder = target.parent
     if not os.path.isdir(folder):
         raise SavedFileError(f"cannot save to {given}: there is no folder {folder}. Make it first, or name another.")
-    tree = _written(fit) if isinstance(fit, Fit) else _written_ensemble(fit)
+    tree = _written_ensemble(fit) if isinstance(fit, Ensemble) else _written(fit)
     part = folder / f".{target.name[:100]}.{uuid.uuid4().hex[:8]}.part"
     try:
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -100,7 +103,7 @@ def save(fit: Fit | Ensemble, path: str | os.PathLike[str]) -> Path:
     return given
 
 
-def load(path: str | os.PathLike[str]) -> Fit | Ensemble:
+def load(path: str | os.PathLike[str]) -> Fit | CapabilityFit | Ensemble:
     """Read a fit, or an ensemble, that :func:`save` wrote; every number, label and setting is what it was.
 
     Parameters
@@ -135,15 +138,32 @@ def load(path: str | os.PathLike[str]) -> Fit | Ensemble:
         raise SavedFileError(
             f"{given} was saved by a later bayescale (format {written}, here {ENSEMBLE_FORMAT}): upgrade bayescale."
         )
-    return _read_ensemble(stored, given) if "ensemble" in stored.attrs else _read(stored, given)
+    if "ensemble" in stored.attrs:
+        return _read_ensemble(stored, given)
+    return _read_scores(stored, given) if "evals" in stored.attrs else _read(stored, given)
 
 
-def _written(fit: Fit) -> xr.DataTree:
+def _written(fit: Fit | CapabilityFit) -> xr.DataTree:
     """A fit as it lies in a file."""
     names = _names(fit.tree)
     tree = _bare(fit.tree, names)
-    tree.attrs = {**_attributes(fit, names), MARK: FORMAT}
+    # Earlier versions do not know scores, and say so of a format that is later than theirs.
+    tree.attrs = {**_attributes(fit, names), MARK: FORMAT if isinstance(fit, Fit) else ENSEMBLE_FORMAT}
     return tree
+
+
+def _read_scores(stored: xr.DataTree, path: Path) -> CapabilityFit:
+    tree, held = _tree_of(stored)
+    noted, table = held["evals"], tree["evals"].to_dataset()
+    rows = {name: table[name].to_numpy() for name in noted["columns"]}
+    frame = pd.DataFrame(
+        {name: v if v.dtype.kind == "f" else [str(label) for label in v] for name, v in rows.items()},
+        index=pd.Index(table[ROW].to_numpy(), name=noted["index"]),
+    )
+    evals = Evals(frame, tuple(noted["notes"]), noted["digest"])
+    if evals.subset(np.ones(len(evals), dtype=bool)).digest != evals.digest:
+        raise SavedFileError(f"the scores in {path} are not those that were fitted: fit again, or take a copy from elsewhere.")
+    return CapabilityFit(capability_from_spec(held["spec"]), evals, tree)
 
 
 def _read(stored: xr.DataTree, path: Path) -> Fit:
@@ -189,10 +209,8 @@ def _read_ensemble(stored: xr.DataTree, path: Path) -> Ensemble:
     return Ensemble(fits, noted["weights"], evidence, tuple(noted["advice"]))
 
 
-def _attributes(fit: Fit, names: Mapping[str, str]) -> dict[str, Any]:
-    """Attributes of the file: those of the tree for a reader, and everything as JSON, which has room for a seed of 128 bits."""
-    runs, tree = fit.data, fit.tree
-    noted = {
+def _runs_noted(runs: Runs) -> dict[str, Any]:
+    return {
         "columns": [str(name) for name in runs.table.columns],
         "index": runs.table.index.name,
         "response": runs.response,
@@ -202,12 +220,25 @@ def _attributes(fit: Fit, names: Mapping[str, str]) -> dict[str, Any]:
         "notes": list(runs.notes),
         "digest": runs.digest,
     }
+
+
+def _evals_noted(evals: Evals) -> dict[str, Any]:
+    columns = [str(name) for name in evals.table.columns]
+    return {"columns": columns, "index": evals.table.index.name, "notes": list(evals.notes), "digest": evals.digest}
+
+
+def _attributes(fit: Fit | CapabilityFit, names: Mapping[str, str]) -> dict[str, Any]:
+    """Attributes of the file: those of the tree for a reader, and everything as JSON, which has room for a seed of 128 bits."""
+    tree = fit.tree
+    if isinstance(fit, Fit):
+        about = {"spec": json.dumps(to_spec(fit.model)), "runs": json.dumps(_runs_noted(fit.data))}
+    else:
+        about = {"spec": json.dumps(capability_spec(fit.model)), "evals": json.dumps(_evals_noted(fit.data))}
     exact = {str(name): value.item() if isinstance(value, np.generic) else value for name, value in tree.attrs.items()}
     shown = {name: value if isinstance(value, float) else str(value) for name, value in exact.items()}
     shown |= {name: int(value) for name, value in exact.items() if isinstance(value, int) and abs(value) < 2**63}
     held = {
-        "spec": json.dumps(to_spec(fit.model)),
-        "runs": json.dumps(noted),
+        **about,
         "attributes": json.dumps(exact),
         "versions": json.dumps(_versions()),
         # netCDF has one kind of text; a fit that was never saved may hold it as objects, or in arrays of some width.
@@ -219,13 +250,20 @@ def _attributes(fit: Fit, names: Mapping[str, str]) -> dict[str, Any]:
 
 def _rebuild(opened: xr.DataTree) -> tuple[xr.DataTree, dict[str, Any], Runs]:
     """The tree as it was saved, the specification of its model, and its runs."""
-    held = {name: json.loads(opened.attrs[name]) for name in ("spec", "runs", "attributes", "text", "names")}
+    tree, held = _tree_of(opened)
+    return tree, held["spec"], _runs(tree["runs"].to_dataset(), held["runs"])
+
+
+def _tree_of(opened: xr.DataTree) -> tuple[xr.DataTree, dict[str, Any]]:
+    """The tree as it was saved, and what was noted about it."""
+    noted = ("spec", "runs", "evals", "attributes", "text", "names")
+    held: dict[str, Any] = {name: json.loads(opened.attrs[name]) for name in noted if name in opened.attrs}
     tree = _bare(opened, held["names"])
     for group, name, dtype in held["text"]:
         node = tree[group]
         node[name] = node[name].astype(dtype)
     tree.attrs = held["attributes"]
-    return tree, held["spec"], _runs(tree["runs"].to_dataset(), held["runs"])
+    return tree, held
 
 
 def _runs(table: xr.Dataset, noted: Mapping[str, Any]) -> Runs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,9 +15,13 @@ from bayescale.infer.density import Model, Site, latent_sites, potential
 from bayescale.infer.exported import exported
 from bayescale.infer.samplers import CHUNK, WINDOW, Sampler
 from bayescale.infer.whitening import Whitening
+from bayescale.models.capability import CapabilityModel
 from bayescale.models.design import Design
+from bayescale.models.evals_design import EvalsDesign
 from bayescale.models.scaling import ScalingModel
 from bayescale.models.spec import to_spec
+
+AnyDesign = Design | EvalsDesign
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Programs:
         The same for many tables at once: one lane a chain, each with its own design, whitening and ``stretch``.
     finish : callable (flat draws, design) -> results
         What is reported of each draw: parameters, pointwise log likelihood, log prior, mean of each run.
+    settle : callable (flat, design) -> design
+        The table with what a model computes by iteration started from where it is at this point.
     """
 
     sites: tuple[Site, ...]
@@ -50,10 +56,14 @@ class Programs:
     blank_many: Callable[..., Any]
     advance_many: Callable[..., Any]
     finish: Callable[..., Any]
+    settle: Callable[[Any, Any], Any] = lambda flat, design: design
 
 
-def programs(model: ScalingModel, sampler: Sampler, design: Design, response: str) -> Programs:
+def programs(model: ScalingModel | CapabilityModel, sampler: Sampler, design: AnyDesign, response: str) -> Programs:
     """The programs for a table; those of an earlier table of like structure are used again."""
+    if isinstance(model, CapabilityModel):
+        return _for_scores(model, sampler, design, response)
+    assert isinstance(design, Design)
     sizes = tuple((name, slot.share.shape, tuple(p.shape for p in slot.parents)) for name, slot in design.slots.items())
     # A law is its text by equality; here it is the function itself, whose helpers may have been defined anew.
     key = (model, model.law.function, sampler.compiled, response, sizes)
@@ -65,6 +75,38 @@ def programs(model: ScalingModel, sampler: Sampler, design: Design, response: st
     return _MADE[key]
 
 
+def _for_scores(model: CapabilityModel, sampler: Sampler, design: AnyDesign, response: str) -> Programs:
+    key = (model, sampler.compiled, response, tuple(leaf.shape for leaf in jax.tree.leaves(design)))
+    if key not in _MADE:
+        known = f"{model} {sampler.compiled} {response}"
+        bare = partial(model, response=response)
+        made = _make(bare, sampler, design, response, model.assumptions, known, searches=True)
+
+        def center(flat: Any, design: AnyDesign) -> Any:
+            values = {site.name: site.constrain(flat) for site in made.sites}
+            return trace(substitute(bare, values)).get_trace(design)[f"{response}_center"]["value"]
+
+        found = exported(center, _RUN_ONCE, f"center {known}")
+        _MADE[key] = replace(made, settle=lambda flat, design: replace(design, start=found(flat, design)))
+    return _MADE[key]
+
+
+def one_by_one(energy: Callable[..., Any]) -> Callable[..., Any]:
+    """An energy that chains compute one after the other, value and slope at once.
+
+    A search that takes as many steps as it needs would make every chain wait for the longest, and its arrays are long enough
+    for a processor without those of the other chains.
+    """
+    both = jax.custom_batching.sequential_vmap(jax.value_and_grad(energy))
+
+    @jax.custom_vjp
+    def value(flat: Any, design: AnyDesign) -> Any:
+        return both(flat, design)[0]
+
+    value.defvjp(both, lambda slope, change: (change * slope, None))
+    return value
+
+
 _MADE: dict[Any, Programs] = {}
 
 #: XLA's optimiser takes longer than the programs run: some of it for the one that runs for seconds, none for the others.
@@ -73,13 +115,22 @@ _RUN_ONCE = {"xla_backend_optimization_level": 0}
 
 
 def _make(
-    model: Model, sampler: Sampler, design: Design, response: str, assumptions: Mapping[str, str], known: str
+    model: Model,
+    sampler: Sampler,
+    design: AnyDesign,
+    response: str,
+    assumptions: Mapping[str, str],
+    known: str,
+    *,
+    searches: bool = False,
 ) -> Programs:
     sites = latent_sites(model, design)
     # The inner jit is traced once and shared by every program that calls it.
-    energy = jax.jit(potential(model, sites))
+    plain: Callable[..., Any] = jax.jit(potential(model, sites))
+    energy = one_by_one(plain) if searches else plain
+    often = _RUN_OFTEN if searches else _RUN_ONCE
 
-    def started(key: Any, z: Any, design: Design, white: Whitening) -> tuple[Any, Any]:
+    def started(key: Any, z: Any, design: AnyDesign, white: Whitening) -> tuple[Any, Any]:
         def whitened(at: Any) -> Any:
             flat, log_stretch = white.flat(jnp, at)
             return energy(flat, design) - log_stretch
@@ -87,10 +138,10 @@ def _make(
         kernel = sampler.kernel(whitened)
         return kernel, kernel.init(key, WINDOW, z, (), {})
 
-    def blank(key: Any, z: Any, design: Design, white: Whitening) -> Any:
+    def blank(key: Any, z: Any, design: AnyDesign, white: Whitening) -> Any:
         return tuple(jnp.zeros_like(leaf) for leaf in jax.tree.leaves(started(key, z, design, white)[1]))
 
-    def advance(state: Any, begin: Any, stretch: Any, key: Any, z: Any, design: Design, white: Whitening) -> Any:
+    def advance(state: Any, begin: Any, stretch: Any, key: Any, z: Any, design: AnyDesign, white: Whitening) -> Any:
         # A kernel learns its schedule in `init`, so every call makes a first state; it is used where a window begins.
         kernel, first = started(key, z, design, white)
         leaves, structure = jax.tree.flatten(first)
@@ -112,25 +163,32 @@ def _make(
         state, drawn = jax.lax.scan(one, state, None, length=CHUNK)
         return tuple(jax.tree.leaves(state)), drawn
 
-    def prior(key: Any, design: Design) -> Any:
+    def prior(key: Any, design: AnyDesign) -> Any:
         sampled = trace(seed(model, key)).get_trace(design)
         return jnp.concatenate([site.unconstrain(sampled[site.name]["value"]) for site in sites])
 
     report = partial(_report, partial(model, pointwise=True), sites, response, assumptions)
+
+    def finish(flat: Any, design: AnyDesign) -> Any:
+        # One draw after the other where each searches for as long as it must.
+        return jax.lax.map(lambda at: report(at, design), flat) if searches else jax.vmap(report, (0, None))(flat, design)
+
     return Programs(
         sites=sites,
         prior=exported(jax.vmap(prior, (0, None)), _RUN_ONCE, known and f"prior {known}"),
-        energy_and_slope=exported(jax.value_and_grad(energy), _RUN_ONCE, known and f"energy {known}"),
+        energy_and_slope=exported(jax.value_and_grad(energy), often, known and f"energy {known}"),
         blank=exported(jax.vmap(blank, (0, 0, None, None)), _RUN_ONCE, known and f"blank {known}"),
         advance=exported(jax.vmap(advance, (0, None, None, 0, 0, None, None)), _RUN_OFTEN, known and f"advance {known}"),
         blank_many=exported(jax.vmap(blank), _RUN_ONCE, known and f"blank many {known}"),
         advance_many=exported(jax.vmap(advance, (0, None, 0, 0, 0, 0, 0)), _RUN_OFTEN, known and f"advance many {known}"),
-        finish=exported(jax.vmap(report, (0, None)), _RUN_ONCE, known and f"finish {known}"),
+        finish=exported(finish, often, known and f"finish {known}"),
     )
 
 
 #: What is reported of each run and of a discrepancy, beside parameters.
 ASIDE = ("noise", "drift", "drift_sd", "coefficients", "precision")
+#: What is reported of each score, model and family.
+ASIDE_OF_SCORES = ("eta", "capability", "family_effect", "task_effect", "log_ratio", "center")
 
 
 def _report(
@@ -139,7 +197,7 @@ def _report(
     response: str,
     assumptions: Mapping[str, str],
     flat: Any,
-    design: Design,
+    design: AnyDesign,
 ) -> dict[str, Any]:
     """What is reported of one draw."""
     values = {site.name: site.constrain(flat) for site in sites}
@@ -147,7 +205,7 @@ def _report(
     observed = made.get(response)
     derived = {k: v["value"] for k, v in made.items() if v["type"] == "deterministic"}
     plain = {k: v for k, v in values.items() if not k.endswith("_latent")}
-    aside = {n: derived.pop(f"{response}_{n}") for n in ASIDE if f"{response}_{n}" in derived}
+    aside = {n: derived.pop(f"{response}_{n}") for n in (*ASIDE, *ASIDE_OF_SCORES) if f"{response}_{n}" in derived}
     return aside | {
         "mean": derived.pop(f"{response}_mean"),
         "log_likelihood": observed["fn"].log_prob(observed["value"]) if observed else derived.pop(f"{response}_pointwise"),

@@ -12,10 +12,9 @@ from bayescale.core.numerics import to_numpy
 from bayescale.infer.convergence import MAX_DIVERGENT, Agreement
 from bayescale.infer.density import dimension
 from bayescale.infer.mode import find_mode, scales_to_hold
-from bayescale.infer.programs import Programs
+from bayescale.infer.programs import AnyDesign, Programs
 from bayescale.infer.samplers import CHUNK, WINDOW, Sampler
 from bayescale.infer.whitening import learn, whiten
-from bayescale.models.design import Design
 
 #: Windows of warm-up, after each of which the whitening is learnt anew: more where the mode tells little of the shape, with a
 #: population in the model, whose spread it cannot tell, or with many parameters.
@@ -55,7 +54,7 @@ class Draws:
 
 def sample(
     made: Programs,
-    design: Design,
+    design: AnyDesign,
     sampler: Sampler,
     seed: int,
     finish: Callable[[np.ndarray], dict[str, Any]],
@@ -83,7 +82,7 @@ def sample(
     report(0, first + least, "finding the mode")
     held = scales_to_hold(made.sites, int(design.mask.sum()))
     mode, hessian = find_mode(lambda at: made.energy_and_slope(at, design), prior[:32], held)
-    white = whiten(mode, hessian)
+    white, design = whiten(mode, hessian), made.settle(mode, design)
     z = rng.standard_normal((chains, dimension(made.sites)))
     kept: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
     done = 0
@@ -100,7 +99,8 @@ def sample(
             if window + 1 < windows:
                 # The first chunk of a window still travels to where the chains belong.
                 settled = np.concatenate(warm[1:], axis=1)
-                white = learn(settled.reshape(-1, settled.shape[-1]))
+                settled = settled.reshape(-1, settled.shape[-1])
+                white, design = learn(settled), made.settle(np.median(settled, axis=0), design)
                 z = white.z(warm[-1][:, -1])
         halvings, stretch, results = 0, 1.0, None
         while results is None or (len(kept) < most and agreement(results) is Agreement.NEAR):

@@ -12,6 +12,7 @@ from bayescale.core.errors import SpecError, unknown
 from bayescale.core.frozen import FrozenMap
 from bayescale.laws.base import Law, get_law
 from bayescale.laws.param import Param
+from bayescale.models.capability import CapabilityModel
 from bayescale.models.discrepancy import Discrepancy, RunEffect, SlopeDrift, SmoothMisfit
 from bayescale.models.noise import BestOf, BestSoFar, Gaussian, Noise, StudentT
 from bayescale.models.pooling import NoPooling, PartialPooling, Pooling
@@ -20,7 +21,10 @@ from bayescale.models.scaling import ScalingModel
 #: Version of the layout below. A later one reads the earlier ones, never the other way round.
 FORMAT = 3
 
-_KIND = "ScalingModel"
+#: The same for a model of capability.
+CAPABILITY_FORMAT = 1
+
+_KIND, _CAPABILITY_KIND = "ScalingModel", "CapabilityModel"
 _POOLINGS = ("partial", "none")
 _NOISES: dict[str, type[Noise]] = {"StudentT": StudentT, "Gaussian": Gaussian, "BestSoFar": BestSoFar, "BestOf": BestOf}
 _DISCREPANCIES: dict[str, type[Discrepancy]] = {"SlopeDrift": SlopeDrift, "SmoothMisfit": SmoothMisfit, "RunEffect": RunEffect}
@@ -83,6 +87,34 @@ def from_spec(spec: Mapping[str, Any]) -> ScalingModel:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise SpecError(f"the specification is not whole: {type(error).__name__}: {error}") from error
+
+
+def capability_spec(model: CapabilityModel) -> dict[str, Any]:
+    """A model of capability as a dictionary of text, numbers, lists and dictionaries."""
+    values = {f.name: getattr(model, f.name) for f in fields(model)}
+    plain = {"anchors": list(model.anchors), "ceilings": dict(model.ceilings)}
+    return {"kind": _CAPABILITY_KIND, "format": CAPABILITY_FORMAT, **values, **plain}
+
+
+def capability_from_spec(spec: Mapping[str, Any]) -> CapabilityModel:
+    """The model of a dictionary that :func:`capability_spec` made.
+
+    Raises
+    ------
+    SpecError
+        When the dictionary is of a later version, or none of ours.
+    """
+    values = dict(spec)
+    kind, version = values.pop("kind", None), values.pop("format", None)
+    if kind != _CAPABILITY_KIND or not isinstance(version, int):
+        raise SpecError(f"expected the specification of a {_CAPABILITY_KIND}, got kind {kind!r}, format {version!r}")
+    if version > CAPABILITY_FORMAT:
+        said = f"the specification has format {version}, this bayescale reads up to {CAPABILITY_FORMAT}"
+        raise SpecError(f"{said}: upgrade bayescale")
+    try:
+        return CapabilityModel(**values)
+    except TypeError as error:
+        raise SpecError(f"the specification is not whole: {error}") from error
 
 
 def _part_out(part: Noise | Discrepancy) -> dict[str, Any]:

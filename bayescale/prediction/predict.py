@@ -10,6 +10,9 @@ import xarray as xr
 
 from bayescale.core.errors import SpecError, unknown
 from bayescale.core.names import CHAIN, DRAW, POINT
+from bayescale.data.evals import Evals
+from bayescale.data.runs import Runs
+from bayescale.infer.evals_fit import CapabilityFit
 from bayescale.infer.fit import Fit
 from bayescale.models.noise import from_noise_scale, to_noise_scale
 from bayescale.prediction.discrepancy import discrepancy_draws
@@ -17,14 +20,15 @@ from bayescale.prediction.mixing import Labels, mixed_draws
 from bayescale.prediction.noise import new_runs
 from bayescale.prediction.parameters import Array, Unseen, generator, parameter_draws
 from bayescale.prediction.points import At, Fitted, columns_to_forecast, coordinates_of, read_points
+from bayescale.prediction.scores import AtScores, score_draws
 from bayescale.prediction.values import law_values
 
 Kind = Literal["mean", "response"]
 
 
 def predict(
-    fit: Fitted,
-    at: At,
+    fit: Fitted | CapabilityFit,
+    at: At | AtScores,
     *,
     kind: Kind = "response",
     unseen: Unseen = "population",
@@ -41,6 +45,9 @@ def predict(
         ``flops`` and ``tokens_per_param`` are derived from two of them where they are missing (flops = 6·params·tokens).
         Group columns; ``<response>_sd``, the known standard error of the new measurement; under :class:`BestOf` a column of
         tries, where the best of several new runs is asked for. The response itself is ignored.
+        For a fit of a :class:`CapabilityModel`: ``task``, and ``family``, ``model``, ``params``, ``tokens`` or ``flops``,
+        ``prompt``, ``eval_source``, ``n_items`` as far as they are known. A fitted model or family keeps what was learnt of it;
+        another is drawn, and points of one model share the draw.
     kind : {"mean", "response"}
         The law ``f(x; theta)``, or a new run, ``f(x; theta)`` with its noise.
     unseen : {"population", "error"}
@@ -73,6 +80,14 @@ def predict(
     """
     if kind not in ("mean", "response"):
         raise SpecError("kind: " + unknown("word", str(kind), ("mean", "response")))
+    if unseen not in ("population", "error"):
+        raise SpecError("unseen: " + unknown("word", str(unseen), ("population", "error")))
+    if isinstance(fit, CapabilityFit):
+        if isinstance(at, Runs):
+            raise SpecError("expected points of a model of capability, got runs: name family, params, tokens and task")
+        return score_draws(fit, at, kind, unseen, seed)
+    if isinstance(at, Evals):
+        raise SpecError("expected points of a law, got scores (Evals): a CapabilityModel foretells those")
     return mixed_draws(fit, seed, lambda one, labels: _draws(one, labels, at, kind, unseen, seed))
 
 

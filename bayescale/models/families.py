@@ -1,0 +1,353 @@
+"""Scores of all models with what families and models have of their own integrated out, by Laplace's method.
+
+Given everything else the logit of a score is ``offset + a . z`` with standard normal ``z``, which families do not share, and
+within a family models share only what is the family's: its factors and its effects on tasks. So Newton's method for the mode
+of ``z`` eliminates each model, then solves for what its family shares :cite:p:`rue2009`. Models are the last axis of every
+array, along which the loops of a processor run.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayescale.models.eval_noise import Cells, NoiseName, log_density, score_and_weight
+
+#: Newton's steps end when in no family the log density is about to rise by more than this, or after so many.
+_TOLERANCE, _MOST_STEPS = 1e-8, 30
+
+#: A step moves no logit by more than this, and the first one takes curvatures below 0 for 0.
+_REACH, _FIRST_STEPS = 3.0, 1
+
+#: Curvatures below 0 may take away so much of the prior precision: what is left is positive definite for sure.
+_MOST_NEGATIVE = 0.9
+
+#: Nodes of the integral of a score over its logit.
+_NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(21)
+
+
+class Layout(NamedTuple):
+    """Where the scores are.
+
+    Parameters
+    ----------
+    family : int array (model,)
+        Sorted.
+    mask : bool array (repeat, slot, model)
+        Whether there is a score: ``slot`` is the place of the task among those of the family, several scores of a model on a
+        task are repeats.
+    start : float array (repeat, slot, model)
+        Logits to start from.
+    families : float array (family,)
+        As many as there are; its values are not used.
+    """
+
+    family: Any
+    mask: Any
+    start: Any
+    families: Any
+
+
+class Loads(NamedTuple):
+    """How a logit depends on what is integrated out; cells are (repeat, slot, model), an axis of 1 holds for all repeats.
+
+    Parameters
+    ----------
+    offset : array (repeat, slot, model)
+    own : array (own, repeat, slot, model)
+        On what is the model's.
+    shared : array (factor, repeat, slot, model)
+        On the factors of the family.
+    effect : array (slot, model)
+        On the family's effect on the task.
+    """
+
+    offset: Any
+    own: Any
+    shared: Any
+    effect: Any
+
+
+class Factors(NamedTuple):
+    """The precision of ``z``, taken apart.
+
+    Parameters
+    ----------
+    own : list of lists of array (model,)
+        Lower Cholesky factor of the block of each model.
+    cross : array (own, factor + slot, model)
+        That factor's inverse times the block of model and family.
+    inverse : array (factor + slot, factor + slot, family)
+        Covariance of what a family shares.
+    log_root : scalar
+        Half the logarithm of the determinant.
+    """
+
+    own: Any
+    cross: Any
+    inverse: Any
+    log_root: Any
+
+
+class Mode(NamedTuple):
+    """Mode of ``z``: of models (own, model), of families (factor + slot, family); and the logits (repeat, slot, model)."""
+
+    own: Any
+    family: Any
+    eta: Any
+
+
+class Found(NamedTuple):
+    """Laplace's approximation at given parameters."""
+
+    log_marginal: Any
+    mode: Mode
+    factors: Factors
+    variance: Any
+
+
+def integrate(noise: NoiseName, layout: Layout, loads: Loads, cells: Cells) -> Found:
+    """Log density of the scores with ``z`` integrated out, with the posterior of ``z``.
+
+    Its gradient is that of Laplace's approximation itself, the movement of the mode included; nothing is differentiated
+    through the search for the mode, nor through a factorisation.
+
+    Returns
+    -------
+    Found
+        ``log_marginal``: scalar; ``variance``: of each logit, (repeat, slot, model). Only the first can be differentiated.
+    """
+    still = jax.lax.stop_gradient
+    fixed, fixed_cells = jax.tree.map(still, loads), jax.tree.map(still, cells)
+    mode = jax.tree.map(still, _search(noise, layout, fixed, fixed_cells))
+    (_, bend), (_, steeper) = jax.jvp(
+        lambda e: score_and_weight(noise, e, fixed_cells), (mode.eta,), (jnp.ones_like(mode.eta),)
+    )
+    kept = _kept(layout, fixed, bend)
+    weight = bend * kept
+    factors = jax.tree.map(still, _factor(layout, fixed, weight))
+    own, shared, effect, variance = jax.tree.map(still, _moved(layout, fixed, factors))
+    # How the determinant pulls at the mode, and where the mode would go for it.
+    tug = jax.tree.map(still, _solve(layout, fixed, factors, -kept * steeper * variance / 2))
+    held, weight = still(variance * kept), still(weight)
+
+    def around(loads: Loads, cells: Cells) -> Any:
+        """A function whose gradient at the given parameters is that of the approximation."""
+        eta = loads.offset + _linear(layout, loads, mode.own, mode.family)
+        score, bend = score_and_weight(noise, eta, cells)
+        turned = jnp.sum(own * loads.own, 0) + jnp.sum(shared * loads.shared, 0) + effect * loads.effect
+        terms = log_density(noise, eta, cells) - bend * held / 2 - weight * turned
+        return jnp.sum(jnp.where(layout.mask, terms + score * _linear(layout, loads, *tug), 0.0))
+
+    stand_in = around(loads, cells)
+    density = jnp.sum(jnp.where(layout.mask, log_density(noise, mode.eta, fixed_cells), 0.0))
+    value = still(density - (jnp.sum(mode.own**2) + jnp.sum(mode.family**2)) / 2 - factors.log_root)
+    return Found(value + (stand_in - still(stand_in)), mode, factors, variance)
+
+
+def draw(noise: NoiseName, key: Any, layout: Layout, loads: Loads, cells: Cells, found: Found) -> tuple[Any, Any, Any, Any]:
+    """One draw of ``z``: of models, of families; its logits; and of each family the log ratio of the true to the drawn density.
+
+    The log ratio is 0 wherever Laplace's approximation is exact; the weights ``exp`` of it correct for where it is not.
+    """
+    first, second = jax.random.split(key)
+    mode, factors = found.mode, found.factors
+    noise_own = jax.random.normal(first, mode.own.shape, mode.own.dtype)
+    noise_family = jax.random.normal(second, mode.family.shape, mode.family.dtype)
+    root = jnp.moveaxis(jnp.linalg.cholesky(jnp.moveaxis(factors.inverse, -1, 0)), 0, -1)
+    off = jnp.einsum("abf,bf->af", root, noise_family)
+    family = mode.family + off
+    own = mode.own + _back(factors.own, noise_own - jnp.einsum("kbm,bm->km", factors.cross, off[:, layout.family]))
+    eta = loads.offset + _linear(layout, loads, own, family)
+    change = log_density(noise, eta, cells) - log_density(noise, mode.eta, cells)
+    change = jnp.sum(jnp.where(layout.mask, change, 0.0), (0, 1)) + jnp.sum(mode.own**2 - own**2 + noise_own**2, 0) / 2
+    return own, family, eta, _by_family(layout, change) + jnp.sum(mode.family**2 - family**2 + noise_family**2, 0) / 2
+
+
+def each_cell(noise: NoiseName, layout: Layout, cells: Cells, found: Found) -> Any:
+    """Log density of each score given all the others, integrated over what these leave open of its logit."""
+    score, weight = score_and_weight(noise, found.mode.eta, cells)
+    # What a score whose curvature was held to less takes away is not quite its own; what is left must not be negative.
+    left = jnp.maximum(1 - weight * found.variance, 1e-3)
+    variance = jnp.maximum(found.variance, 1e-12) / left
+    mean, sd = found.mode.eta - variance * score, jnp.sqrt(jnp.maximum(found.variance, 1e-12))
+    share = np.log(_NODE_WEIGHTS / _NODE_WEIGHTS.sum())
+    terms = []
+    for node, log_share in zip(_NODES, share, strict=True):
+        # Nodes lie where the score and the others together put the logit: what the others leave may be much wider.
+        eta = found.mode.eta + sd * node
+        change = node**2 / 2 - (eta - mean) ** 2 / (2 * variance) + jnp.log(left) / 2
+        terms.append(log_density(noise, eta, cells) + change + log_share)
+    return jnp.where(layout.mask, jax.nn.logsumexp(jnp.stack(terms), axis=0), 0.0)
+
+
+def _by_family(layout: Layout, values: Any) -> Any:
+    """Sums over the models of each family, along the last axis."""
+    out = jnp.zeros((*values.shape[:-1], layout.families.shape[0]), values.dtype)
+    return out.at[..., layout.family].add(values, indices_are_sorted=True)
+
+
+def _linear(layout: Layout, loads: Loads, own: Any, family: Any) -> Any:
+    """``a . z`` of each cell."""
+    factors, mine = loads.shared.shape[0], family[:, layout.family]
+    total = loads.effect * mine[factors:]
+    for k in range(loads.own.shape[0]):
+        total = total + loads.own[k] * own[k]
+    for k in range(factors):
+        total = total + loads.shared[k] * mine[k]
+    return total
+
+
+def _search(noise: NoiseName, layout: Layout, loads: Loads, cells: Cells) -> Mode:
+    def solved(eta: Any, positive: Any) -> tuple[Any, Any, Any]:
+        score, bend = score_and_weight(noise, eta, cells)
+        weight = jnp.where(positive & (bend < 0), 0.0, bend * _kept(layout, loads, bend))
+        target = weight * (eta - loads.offset) + jnp.where(layout.mask, score, 0.0)
+        return *_solve(layout, loads, _factor(layout, loads, weight), target), weight
+
+    def step(state: tuple[Any, Mode, Any]) -> tuple[Any, Mode, Any]:
+        count, mode, _ = state
+        own, family, weight = solved(mode.eta, count < _FIRST_STEPS)
+        eta = loads.offset + _linear(layout, loads, own, family)
+        move = jnp.where(layout.mask, eta - mode.eta, 0.0)
+        most = jnp.max(jnp.abs(move), (0, 1))
+        most = jnp.full(layout.families.shape, 1e-300, most.dtype).at[layout.family].max(most)
+        share = jnp.minimum(1.0, _REACH / most)
+        at = share[layout.family]
+        mixed = Mode(mode.own + at * (own - mode.own), mode.family + share * (family - mode.family), mode.eta + at * move)
+        rise = jnp.sum(weight * move**2, (0, 1)) + jnp.sum((own - mode.own) ** 2, 0)
+        return count + 1, mixed, jnp.max(_by_family(layout, rise) + jnp.sum((family - mode.family) ** 2, 0))
+
+    own, family, _ = solved(layout.start, True)
+    first = Mode(own, family, loads.offset + _linear(layout, loads, own, family))
+    start = (0, first, jnp.full((), jnp.inf, first.eta.dtype))
+    _, mode, _ = jax.lax.while_loop(lambda s: (s[2] > _TOLERANCE) & (s[0] < _MOST_STEPS), step, start)
+    return mode
+
+
+def _kept(layout: Layout, loads: Loads, bend: Any) -> Any:
+    """The share of its curvature that each cell keeps: all, unless those below 0 would leave the precision indefinite."""
+    reach = jnp.sum(loads.own**2, 0) + jnp.sum(loads.shared**2, 0) + loads.effect**2
+    negative = jnp.sum(jnp.where(layout.mask, jnp.maximum(-bend, 0.0) * reach, 0.0), (0, 1))
+    share = _MOST_NEGATIVE / jnp.maximum(_by_family(layout, negative), _MOST_NEGATIVE)
+    return jnp.where(layout.mask, jnp.where(bend < 0, share[layout.family], 1.0), 0.0)
+
+
+def _factor(layout: Layout, loads: Loads, weight: Any) -> Factors:
+    own, shared, effect = loads.own, loads.shared, loads.effect
+    size, factors, slots = own.shape[0], shared.shape[0], effect.shape[0]
+    weighed, turned = weight * own, weight * shared
+    block = [[jnp.sum(weighed[j] * own[k], (0, 1)) + float(j == k) for k in range(j + 1)] for j in range(size)]
+    root = _cholesky(block)
+    to_factors = jnp.stack([jnp.stack([jnp.sum(weighed[j] * shared[k], (0, 1)) for k in range(factors)]) for j in range(size)])
+    cross = _forward(root, jnp.concatenate([to_factors, jnp.sum(weighed, 1) * effect], 1))
+    both = jnp.stack([jnp.stack([jnp.sum(turned[j] * shared[k], (0, 1)) for k in range(factors)]) for j in range(factors)])
+    beside = jnp.sum(turned, 1) * effect
+    alone = np.eye(slots)[..., None] * (jnp.sum(weight, 0) * effect**2)
+    top, bottom = jnp.concatenate([both, beside], 1), jnp.concatenate([jnp.swapaxes(beside, 0, 1), alone], 1)
+    left = jnp.concatenate([top, bottom], 0)
+    for k in range(size):
+        left = left - cross[k][:, None] * cross[k]
+    total = _by_family(layout, left) + np.eye(factors + slots)[..., None]
+    inverse, log_pivots = _inverse(total)
+    roots = _sum(jnp.sum(jnp.log(root[k][k])) for k in range(size))
+    return Factors(root, cross, inverse, roots + log_pivots / 2)
+
+
+def _solve(layout: Layout, loads: Loads, factors: Factors, target: Any) -> tuple[Any, Any]:
+    """``H^-1 A' target``, of models and of families."""
+    half = _forward(factors.own, jnp.sum(loads.own * target, (1, 2)))
+    shared = jnp.concatenate([jnp.sum(loads.shared * target, (1, 2)), jnp.sum(target, 0) * loads.effect], 0)
+    for k in range(half.shape[0]):
+        shared = shared - factors.cross[k] * half[k]
+    family = jnp.sum(factors.inverse * _by_family(layout, shared), 1)
+    return _back(factors.own, half - jnp.sum(factors.cross * family[:, layout.family], 1)), family
+
+
+def _moved(layout: Layout, loads: Loads, factors: Factors) -> tuple[Any, Any, Any, Any]:
+    """``H^-1 a`` of each cell: of what is the model's, the family's factors, its effect on the task; and ``a' H^-1 a``."""
+    number, size = loads.shared.shape[0], loads.own.shape[0]
+    shared, effect = list(loads.shared), loads.effect
+    half = _forward(factors.own, loads.own)
+    inverse = factors.inverse[:, :, layout.family]
+    # What a family shares moves by its inverse times ``border - cross' half``; of that only these products are needed.
+    across = jnp.stack([jnp.sum(inverse * factors.cross[k], 1) for k in range(size)])
+    twice = jnp.sum(across[:, None] * factors.cross, 2)
+    moved_shared = jnp.stack(
+        [
+            _sum(inverse[a, b] * shared[b] for b in range(number))
+            + inverse[a, number:] * effect
+            - _sum(across[k, a] * half[k] for k in range(size))
+            for a in range(number)
+        ]
+    )
+    moved_effect = (
+        _sum(inverse[number:, a] * shared[a] for a in range(number))
+        + jnp.diagonal(inverse[number:, number:]).T * effect
+        - _sum(across[k, number:] * half[k] for k in range(size))
+    )
+    through = [
+        _sum(across[k, a] * shared[a] for a in range(number))
+        + across[k, number:] * effect
+        - _sum(twice[k, j] * half[j] for j in range(size))
+        for k in range(size)
+    ]
+    own = _back(factors.own, half - jnp.stack(through))
+    variance = jnp.sum(own * loads.own, 0) + jnp.sum(moved_shared * loads.shared, 0) + moved_effect * effect
+    return own, moved_shared, moved_effect, variance
+
+
+def _inverse(matrix: Any) -> tuple[Any, Any]:
+    """Inverses of positive definite matrices (size, size, family) by sweeping, and the sum of their log determinants."""
+    size = matrix.shape[0]
+
+    def sweep(j: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
+        held, logs = state
+        row = jax.lax.dynamic_index_in_dim(held, j, 0, keepdims=False)
+        pivot = jax.lax.dynamic_index_in_dim(row, j, 0, keepdims=False)
+        here = (jnp.arange(size) == j)[:, None]
+        # With 1 at the pivot, and the row and the column of the matrix taken out, the update is one outer product.
+        scaled = jnp.where(here, -1.0, row)
+        rest = jnp.where(here[:, None] | here[None], 0.0, held)
+        return rest - scaled[:, None] * scaled / pivot, logs + jnp.sum(jnp.log(pivot))
+
+    swept, logs = jax.lax.fori_loop(0, size, sweep, (matrix, jnp.zeros((), matrix.dtype)))
+    return -swept, logs
+
+
+def _cholesky(matrix: list[list[Any]]) -> list[list[Any]]:
+    """Lower factors of many small matrices, entry by entry."""
+    size = len(matrix)
+    rows: list[list[Any]] = [[None] * size for _ in range(size)]
+    for j in range(size):
+        rows[j][j] = jnp.sqrt(matrix[j][j] - _sum(rows[j][k] ** 2 for k in range(j)))
+        for i in range(j + 1, size):
+            rows[i][j] = (matrix[i][j] - _sum(rows[i][k] * rows[j][k] for k in range(j))) / rows[j][j]
+    return [row[: i + 1] for i, row in enumerate(rows)]
+
+
+def _forward(factor: list[list[Any]], right: Any) -> Any:
+    """``factor^-1 right`` for right (own, ..., model)."""
+    out: list[Any] = []
+    for i, row in enumerate(factor):
+        out.append((right[i] - _sum(row[k] * out[k] for k in range(i))) / row[i])
+    return jnp.stack(out)
+
+
+def _back(factor: list[list[Any]], right: Any) -> Any:
+    """``factor^-T right`` for right (own, ..., model)."""
+    size = len(factor)
+    out: list[Any] = [None] * size
+    for i in reversed(range(size)):
+        out[i] = (right[i] - _sum(factor[k][i] * out[k] for k in range(i + 1, size))) / factor[i][i]
+    return jnp.stack(out)
+
+
+def _sum(terms: Any) -> Any:
+    total: Any = 0.0
+    for term in terms:
+        total = total + term
+    return total

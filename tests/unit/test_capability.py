@@ -1,0 +1,142 @@
+"""A model of capability: its specification, a small fit, forecasts of it, and the file it is kept in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+from bayescale.core.errors import DataError, SpecError
+from bayescale.models.evals_binding import bind_evals
+from bayescale.models.spec import capability_from_spec, capability_spec
+
+TASKS = {"easy": (1.0, 1.0, 0.25), "hard": (1.4, -1.5, 0.25), "code": (1.2, -2.0, 0.0), "facts": (0.8, 0.3, 0.5)}
+
+
+def simulate(seed: int, families: int = 4, sizes: int = 3) -> pd.DataFrame:
+    """Scores of one factor, 500 items a task."""
+    rng, rows = np.random.default_rng(seed), []
+    for f in range(families):
+        own = 0.5 * rng.standard_normal()
+        for i in range(sizes):
+            params, tokens = 10 ** (9 + 0.6 * i + 0.1 * f), 10 ** (11.5 + 0.2 * f)
+            at = (np.log10(params) - 9.8) / 0.7 + 0.5 * (np.log10(tokens) - 11.8) / 0.6 + own + 0.2 * rng.standard_normal()
+            for task, (slope, level, chance) in TASKS.items():
+                mean = chance + (0.95 - chance) / (1 + np.exp(-(level + slope * at)))
+                score = rng.binomial(500, mean) / 500
+                rows.append((f"F{f}", f"F{f}-{i}", params, tokens, task, score, 500, chance))
+    return pd.DataFrame(rows, columns=["family", "model", "params", "tokens", "task", "accuracy", "n_items", "chance"])
+
+
+@pytest.fixture(scope="module")
+def fitted() -> bs.CapabilityFit:
+    table = simulate(0)
+    table.loc[table["family"] == "F3", "tokens"] = np.nan
+    short = bs.Hmc(chains=2, draws=100, max_draws=100, max_steps=8)
+    return bs.fit(bs.CapabilityModel(factors=1, anchors=("easy",)), table, sampler=short, strict=False, progress=False)
+
+
+def test_the_specification_is_a_value() -> None:
+    model = bs.CapabilityModel(2, anchors=["a", "b"], ceilings={"a": 0.9}, noise="beta")
+    again = capability_from_spec(capability_spec(model))
+    assert again == model
+    assert hash(again) == hash(model)
+    with pytest.raises(SpecError) as caught:
+        bs.CapabilityModel(0, noise="gauss", ceilings={"x": 2.0})  # type: ignore[arg-type]
+    assert all(word in str(caught.value) for word in ("factors", "gauss", "'x'"))
+
+
+def test_a_model_that_does_not_fit_the_table_is_refused() -> None:
+    evals = bs.Evals.from_frame(simulate(0).drop(columns="n_items"))
+    with pytest.raises(SpecError) as caught:
+        bind_evals(bs.CapabilityModel(4, anchors=["esy"], noise="beta_binomial"), evals)
+    assert all(word in str(caught.value) for word in ("easy", "5 tasks", "n_items"))
+
+
+def test_draws_have_names_dimensions_and_labels(fitted: bs.CapabilityFit) -> None:
+    posterior = fitted.posterior
+    assert posterior["loading"].dims == ("chain", "draw", "task", "factor")
+    assert (posterior["loading"].sel(task="easy", factor=1) == 1).all()
+    assert posterior["effect"].sel(covariate="params").mean() > 0.3
+    assert fitted.latents["capability"].sizes == {"chain": 2, "draw": 100, "model": 12, "factor": 1}
+    assert fitted.latents["task_effect"].sel(family="F1", task="code").notnull().all()
+    assert fitted.convergence.worst_rhat < 1.2
+    assert "loading[easy" not in " ".join(fitted.convergence.table.index)
+    assert fitted.tree["log_likelihood"]["accuracy"].sizes["score"] == 48
+    observed, again = fitted.data.table["accuracy"].to_numpy(), fitted.tree["posterior_predictive"]["accuracy"]
+    assert np.abs(again.mean(("chain", "draw")).to_numpy() - observed).max() < 0.08
+    # The draws of what is integrated out have the density that they were drawn with, to a little.
+    assert fitted.latents["log_ratio"].std() < 0.7
+
+
+def _mean(found: Any) -> np.ndarray:
+    values: np.ndarray = found["accuracy"].mean(("chain", "draw")).to_numpy()
+    return values
+
+
+def test_forecasts_of_fitted_and_of_new_models(fitted: bs.CapabilityFit) -> None:
+    at = pd.DataFrame(
+        {
+            "family": ["F0", "F0", "F0", "new", ""],
+            "model": ["F0-2", "", "", "", ""],
+            "params": [np.nan, 1e9, 3e11, 1e10, 1e10],
+            "tokens": [np.nan, 3e11, 3e11, 3e11, 3e11],
+            "task": "hard",
+        }
+    )
+    found = bs.predict(fitted, at, kind="mean")
+    assert found["accuracy"].dims == ("chain", "draw", "point")
+    assert found["family"].to_numpy().tolist()[:2] == ["F0", "F0"]
+    mean, sd = _mean(found), found["accuracy"].std(("chain", "draw")).to_numpy()
+    table = fitted.data.table.set_index(["model", "task"])["accuracy"]
+    assert mean[0] == pytest.approx(table["F0-2", "hard"], abs=0.05)
+    assert mean[1] < mean[0] < mean[2]
+    assert sd[0] < sd[3]
+    np.testing.assert_array_equal(bs.predict(fitted, at, kind="mean")["accuracy"], found["accuracy"])
+    noisy = bs.predict(fitted, {"family": "F0", "model": "F0-2", "task": list(TASKS), "n_items": 50})
+    assert noisy["accuracy"].std(("chain", "draw")).min() > 0.02
+    assert 0 <= float(noisy["accuracy"].min()) <= float(noisy["accuracy"].max()) <= 1
+    assert len(bs.summarize(noisy)) == 4
+
+
+def test_new_models_share_what_is_drawn_for_them(fitted: bs.CapabilityFit) -> None:
+    at = {"family": "new", "params": 1e10, "tokens": 3e11, "task": ["easy", "facts"]}
+    draws = bs.predict(fitted, at, kind="mean")["accuracy"].to_numpy().reshape(-1, 2)
+    assert np.corrcoef(draws.T)[0, 1] > 0.5
+    unknown_size = bs.predict(fitted, {"family": "new", "task": "easy"}, kind="mean")["accuracy"]
+    assert unknown_size.std() > draws[:, 0].std()
+
+
+def test_forecasts_that_make_no_sense_are_refused(fitted: bs.CapabilityFit) -> None:
+    with pytest.raises(DataError) as caught:
+        bs.predict(fitted, {"famly": "F0", "params": -1.0, "task": "hrd"})
+    assert all(word in str(caught.value) for word in ("'family'", "params", "'hard'"))
+    with pytest.raises(DataError, match="unknown family 'new'"):
+        bs.predict(fitted, {"family": "new", "params": 1e9, "tokens": 1e12, "task": "hard"}, unseen="error")
+
+
+def test_a_saved_fit_is_what_it_was(fitted: bs.CapabilityFit, tmp_path: Path) -> None:
+    again = bs.load(bs.save(fitted, tmp_path / "scores.nc"))
+    assert isinstance(again, bs.CapabilityFit)
+    assert (again.model, again.data.digest, again.data.notes) == (fitted.model, fitted.data.digest, fitted.data.notes)
+    pd.testing.assert_frame_equal(again.data.table, fitted.data.table)
+    at = {"family": "new", "params": 1e10, "tokens": 3e11, "task": ["easy", "facts"]}
+    np.testing.assert_array_equal(bs.predict(again, at)["accuracy"], bs.predict(fitted, at)["accuracy"])
+    assert again.tree.attrs == fitted.tree.attrs
+
+
+@pytest.mark.slow
+def test_known_factors_are_recovered() -> None:
+    inside = []
+    for seed in range(3):
+        fitted = bs.fit(bs.CapabilityModel(1, anchors=("easy",)), simulate(seed, 10, 4), progress=False, seed=seed)
+        for task, (slope, level, _) in TASKS.items():
+            for name, truth in (("loading", slope), ("intercept", level)):
+                if (name, task) != ("loading", "easy"):
+                    draws = fitted.posterior[name].sel(task=task).to_numpy()
+                    inside.append(abs(draws.mean() - truth) < 4 * draws.std())
+    assert all(inside)
