@@ -55,20 +55,28 @@ __all__ = [
     "compute_optimal",
     "crossover",
     "decide",
+    "efficiency",
+    "emergence_width",
     "fit",
     "fit_many",
     "forecast",
     "get_law",
+    "informative_tasks",
     "law",
     "list_datasets",
     "list_laws",
     "load",
     "load_dataset",
+    "p_better",
     "plot_calibration",
+    "plot_capability",
     "plot_decision",
     "plot_exponents",
     "plot_fit",
+    "plot_loadings",
+    "plot_task",
     "predict",
+    "prompt_gain",
     "recommended",
     "review",
     "save",
@@ -124,6 +132,11 @@ _HOME = {
     "compute_optimal": "prediction.optimum",
     "crossover": "prediction.crossing",
     "scale_for": "prediction.inverse",
+    "efficiency": "prediction.efficiency",
+    "prompt_gain": "prediction.efficiency",
+    "emergence_width": "prediction.emergence",
+    "informative_tasks": "prediction.informative",
+    "p_better": "prediction.informative",
     "classical": "prediction.classical",
     "Backtest": "evaluate.backtest",
     "backtest": "evaluate.backtest",
@@ -141,6 +154,9 @@ _HOME = {
     "plot_exponents": "plots.forest",
     "plot_decision": "plots.verdict",
     "plot_calibration": "plots.calibration",
+    "plot_capability": "plots.capability",
+    "plot_loadings": "plots.capability",
+    "plot_task": "plots.capability",
 }
 
 if TYPE_CHECKING:
@@ -180,11 +196,15 @@ if TYPE_CHECKING:
     from bayescale.models.pooling import CompletePooling, NoPooling, PartialPooling
     from bayescale.models.scaling import ScalingModel
     from bayescale.plots.calibration import plot_calibration
+    from bayescale.plots.capability import plot_capability, plot_loadings, plot_task
     from bayescale.plots.curves import plot_fit
     from bayescale.plots.forest import plot_exponents
     from bayescale.plots.verdict import plot_decision
     from bayescale.prediction.classical import classical
     from bayescale.prediction.crossing import crossover
+    from bayescale.prediction.efficiency import efficiency, prompt_gain
+    from bayescale.prediction.emergence import emergence_width
+    from bayescale.prediction.informative import informative_tasks, p_better
     from bayescale.prediction.inverse import scale_for
     from bayescale.prediction.optimum import compute_optimal
     from bayescale.prediction.predict import predict

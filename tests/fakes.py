@@ -72,7 +72,7 @@ def fake_fit(
     if (basis := binding.design.basis) is not None:
         size = basis.columns.shape[1]
         center = np.asarray(coefficients, dtype=float)
-        scatter = 0.0 if center.ndim == 3 else sd * _scatter(rng, (chains, draws, size))
+        scatter = 0.0 if center.ndim == 3 else sd * scattered(rng, (chains, draws, size))
         drawn = np.broadcast_to(center + scatter, (chains, draws, size))
         tree["discrepancy"] = xr.DataTree(draws_dataset({"coefficients": drawn}, {"coefficients": ("coefficient",)}, {}))
     return Fit(model, runs, tree)
@@ -124,7 +124,7 @@ def _posterior(binding: Binding, given: dict[str, Any], sd: float, shape: tuple[
             out[name] = value
         else:
             here = link(kind, np.broadcast_to(value, size))
-            out[name] = unlink(kind, here + spread * _scatter(rng, (*shape, *size)))
+            out[name] = unlink(kind, here + spread * scattered(rng, (*shape, *size)))
 
     for name, param in model.law.params.items():
         pooling, median = model.pooling_of(name), unlink(param.link, binding.prior_of(name)[0])
@@ -152,7 +152,7 @@ def _posterior(binding: Binding, given: dict[str, Any], sd: float, shape: tuple[
     return out
 
 
-def _scatter(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def scattered(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Normal quantiles in random order along the draws: mean 0 and standard deviation 1 in each chain."""
     z = stats.norm.ppf((np.arange(shape[1]) + 0.5) / shape[1])
     z = (z / z.std()).reshape(1, -1, *[1] * (len(shape) - 2))

@@ -50,8 +50,9 @@ def forecast(
         bayescale forecast runs.csv --at params=7e10,family=Mamba --target 'loss<=2.0'
     """
     import bayescale as bs
-    from bayescale.decision.forecast import describe
+    from bayescale.decision.forecast import describe, reasons_of
     from bayescale.decision.rules import as_threshold
+    from bayescale.evaluate.backtest_result import name_of
 
     columns = parse.pairs(column or (), "--column", "OURS=THEIRS")
     if out is not None:
@@ -68,8 +69,8 @@ def forecast(
     if json:
         show.emit(
             {
-                "law": made.model.law.name,
-                "reasons": made.model.reasons,
+                "law": name_of(made.model),
+                "reasons": reasons_of(made.model),
                 "response": made.fit.response,
                 "prob": prob,
                 "points": points,
@@ -80,7 +81,7 @@ def forecast(
         )
     else:
         print(f"model: {describe(made.model)}")
-        for reason in made.model.reasons:
+        for reason in reasons_of(made.model):
             print(f"- {reason}")
         show.review(made.review)
         show.table(points, f"{made.fit.response}: {prob:.0%} intervals of a new run")

@@ -9,6 +9,8 @@ from scipy import stats
 
 from bayescale.core.findings import Finding, Status
 from bayescale.evaluate.backtest import Backtest
+from bayescale.evaluate.backtest_result import name_of
+from bayescale.models.capability import CapabilityModel
 from bayescale.models.scaling import ScalingModel
 
 NAME, REACH = "calibration", "backtest reach"
@@ -24,14 +26,14 @@ REVIEW_BELOW, FAIL_BELOW = 0.1, 0.005
 LOWEST_PASS = 0.8
 
 
-def check_backtest(backtest: Backtest | None, *, model: ScalingModel | None = None) -> list[Finding]:
+def check_backtest(backtest: Backtest | None, *, model: ScalingModel | CapabilityModel | None = None) -> list[Finding]:
     """What a backtest says about the forecasts of a model.
 
     Parameters
     ----------
     backtest : Backtest, optional
         Without one, calibration is not assessed.
-    model : ScalingModel, optional
+    model : ScalingModel or CapabilityModel, optional
         The model under review, if it is to be compared with the one that was backtested.
 
     Returns
@@ -54,6 +56,8 @@ def check_reach(backtest: Backtest, runs: pd.DataFrame, at: pd.DataFrame) -> lis
     if along not in runs or along not in at:
         return []
     asked = float(at[along].max() / runs[along].max())
+    if math.isnan(asked):  # of models of capability, size or data may not be known
+        return []
     reached = math.exp(float(backtest.points["distance"].max()))
     said = (
         f"the forecast lies {asked:.3g} times beyond the largest fitted {along}, the backtest looked up to {reached:.3g} times"
@@ -83,16 +87,15 @@ def _coverage(backtest: Backtest) -> Finding:
     what = f"{units} {'group' if backtest.by else 'cut-off'}{'s' * (units != 1)}"
     said = (
         f"the {NOMINAL:.0%} intervals of the backtest cover {coverage:.0%} of {len(backtest.points)} forecasts "
-        f"({backtest.runs} runs, {what}: worth {number:.1f} independent ones)"
+        f"({backtest.runs} {backtest.what}, {what}: worth {number:.1f} independent ones)"
     )
     if chance < REVIEW_BELOW:
         failed = chance < FAIL_BELOW
         line = FAIL_BELOW if failed else REVIEW_BELOW
         said = f"forecasts like this one were too sure of themselves: {said}, probability {chance:.1g} if they were right"
-        advice = (
-            "Widen what the model does not know (a discrepancy), try another law, or look at backtest.summary('distance') "
-            "for how far its forecasts hold."
-        )
+        other = "(a discrepancy), try another law" if backtest.what == "runs" else "(another noise), try fewer or more factors"
+        look = "look at backtest.summary('distance') for how far its forecasts hold."
+        advice = f"Widen what the model does not know {other}, or {look}"
         return Finding(NAME, Status.FAIL if failed else Status.REVIEW, said, chance, line, advice)
     if coverage < LOWEST_PASS or shortfall(0.0, number) >= FAIL_BELOW:
         said = f"too few forecasts to tell calibration: {said}"
@@ -109,9 +112,11 @@ def _fits(backtest: Backtest) -> list[Finding]:
     return [Finding(NAME, Status.REVIEW, said, float(missed), 0.0, "Give it a sampler with more draws.")]
 
 
-def _same(backtest: Backtest, model: ScalingModel | None) -> list[Finding]:
+def _same(backtest: Backtest, model: ScalingModel | CapabilityModel | None) -> list[Finding]:
     if model is None or model == backtest.model:
         return []
-    names = f"{backtest.model.law.name} there, {model.law.name} here"
-    said = f"the backtest is of another model than the fit ({names}; they differ in law, pooling, noise, discrepancy or priors)"
+    names = f"{backtest.name} there, {name_of(model)} here"
+    laws = isinstance(model, ScalingModel)
+    where = "law, pooling, noise, discrepancy or priors" if laws else "factors, noise or what has effects"
+    said = f"the backtest is of another model than the fit ({names}; they differ in {where})"
     return [Finding(NAME, Status.REVIEW, said, advice="Backtest the model of the fit: backtest(fit.model, data).")]

@@ -17,6 +17,8 @@ from bayescale.data.runs import Runs
 from bayescale.data.schema import TOKENS_PER_PARAM, rows_text
 from bayescale.decision.subject import Subject
 from bayescale.infer.convergence import MAX_RHAT
+from bayescale.infer.evals_fit import CapabilityFit
+from bayescale.infer.fit import Fit
 from bayescale.models.noise import Gaussian, StudentT, to_noise_scale
 from bayescale.models.pooling import PartialPooling
 from bayescale.prediction.noise import noise_scale
@@ -29,12 +31,17 @@ _SHOWN = 3
 
 def convergence(subject: Subject) -> Iterator[Finding]:
     """Whether the chains agree, by the rule that ``fit`` refuses by; any divergence and an interruption are told."""
-    found, name = subject.fit.convergence, "convergence"
+    yield from convergence_of(subject.fit)
+
+
+def convergence_of(fit: Fit | CapabilityFit) -> Iterator[Finding]:
+    """The same of a fit alone."""
+    found, name = fit.convergence, "convergence"
     if found.faults:
         said = f"the chains do not agree: {'; '.join(found.faults)}"
-        advice = (
-            "Draw more, pool more, or choose a law of fewer parameters; until then no number of this fit is to be relied on."
-        )
+        laws = isinstance(fit, Fit)
+        fewer = "pool more, or choose a law of fewer parameters" if laws else "or choose fewer factors"
+        advice = f"Draw more, {fewer}; until then no number of this fit is to be relied on."
         yield Finding(name, Status.FAIL, said, found.worst_rhat, MAX_RHAT, advice)
     else:
         said = f"R-hat at most {found.worst_rhat:.3f}, effective sample size at least {found.worst_ess:.0f}"
@@ -43,7 +50,7 @@ def convergence(subject: Subject) -> Iterator[Finding]:
         said = f"{found.divergences} of {found.draws} draws diverged: the sampler missed a part of the posterior"
         advice = "Fit again with a higher target_accept (0.95, or closer to 1) and see whether the forecast stays."
         yield Finding(name, Status.REVIEW, said, float(found.divergences), 0.0, advice)
-    if subject.fit.tree.attrs.get("interrupted"):
+    if fit.tree.attrs.get("interrupted"):
         said = f"sampling was interrupted: {found.draws} draws in all"
         yield Finding(name, Status.REVIEW, said, float(found.draws), advice="Let the fit run to its end before deciding.")
 

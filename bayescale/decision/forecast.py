@@ -12,16 +12,21 @@ import xarray as xr
 from bayescale.core.errors import SpecError
 from bayescale.core.findings import Review, Status
 from bayescale.core.names import POINT
+from bayescale.data.evals import Evals, as_evals
 from bayescale.data.runs import Runs, as_runs
 from bayescale.decision.decide import Decision, decide
 from bayescale.decision.review import review
 from bayescale.decision.rules import Threshold, as_threshold
+from bayescale.evaluate.backtest_result import name_of
 from bayescale.evaluate.recommend import is_positive, recommended
+from bayescale.infer.evals_fit import ACCURACY, CapabilityFit
 from bayescale.infer.fit import Fit, fit, read_runs
+from bayescale.models.capability import CapabilityModel
 from bayescale.models.pooling import NoPooling
 from bayescale.models.scaling import ScalingModel
 from bayescale.prediction.points import At, read_points
 from bayescale.prediction.predict import predict
+from bayescale.prediction.scores import AtScores, read_score_points
 from bayescale.prediction.summary import summarize
 
 
@@ -31,9 +36,9 @@ class Forecast:
 
     Parameters
     ----------
-    model : ScalingModel
-        What was believed, with its ``reasons``.
-    fit : Fit
+    model : ScalingModel or CapabilityModel
+        What was believed, with its ``reasons`` (of a ScalingModel).
+    fit : Fit or CapabilityFit
         What was learnt.
     review : Review
         Whether it is to be relied on.
@@ -43,8 +48,8 @@ class Forecast:
         None where no target was given.
     """
 
-    model: ScalingModel
-    fit: Fit
+    model: ScalingModel | CapabilityModel
+    fit: Fit | CapabilityFit
     review: Review
     draws: xr.Dataset
     decision: Decision | None = None
@@ -60,14 +65,14 @@ class Forecast:
         return summarize(self.draws, prob=prob)
 
     def __str__(self) -> str:
-        parts = [self._headline, "", f"Model: {describe(self.model)}", *(f"  - {reason}" for reason in self.model.reasons)]
+        parts = [self._headline, "", f"Model: {describe(self.model)}", *(f"  - {reason}" for reason in reasons_of(self.model))]
         parts += ["", "Forecast, with 90 % intervals:", self.table().to_string(float_format="{:.4g}".format), ""]
         if self.decision is not None:
             parts += [self.decision.headline, *(f"  - {reason}" for reason in self.decision.reasons), ""]
         return "\n".join([*parts, str(self._open)])
 
     def _repr_html_(self) -> str:
-        reasons = "".join(f"<li>{escape(reason)}</li>" for reason in self.model.reasons)
+        reasons = "".join(f"<li>{escape(reason)}</li>" for reason in reasons_of(self.model))
         parts = [f"<p><b>{escape(self._headline)}</b></p>", f"<p>Model: {escape(describe(self.model))}</p><ul>{reasons}</ul>"]
         parts += ["<p>Forecast, with 90 % intervals:</p>", self.table().to_html(float_format="{:.4g}".format)]
         if self.decision is not None:
@@ -80,8 +85,9 @@ class Forecast:
 
     @property
     def _headline(self) -> str:
-        points, runs = self.draws.sizes[POINT], len(self.fit.data)
-        what = f"{points} point{'s' * (points != 1)}, from {runs} run{'s' * (runs != 1)}"
+        points, rows = self.draws.sizes[POINT], len(self.fit.data)
+        row = "run" if isinstance(self.fit, Fit) else "score"
+        what = f"{points} point{'s' * (points != 1)}, from {rows} {row}{'s' * (rows != 1)}"
         return f"Forecast of {self.fit.response} at {what}" + (f": {self.decision.verdict}" if self.decision else "")
 
     @property
@@ -90,8 +96,15 @@ class Forecast:
         return Review(tuple(f for f in self.review if f.status is not Status.PASS))
 
 
-def describe(model: ScalingModel) -> str:
-    """A model in one line: law, covariates, and which parameters vary over which groups."""
+def reasons_of(model: ScalingModel | CapabilityModel) -> tuple[str, ...]:
+    """Why the model is what it is; a model of capability gives none."""
+    return () if isinstance(model, CapabilityModel) else tuple(model.reasons)
+
+
+def describe(model: ScalingModel | CapabilityModel) -> str:
+    """A model in one line: law, covariates, and which parameters vary over which groups; or factors and noise."""
+    if isinstance(model, CapabilityModel):
+        return f"{name_of(model)} of {', '.join(model.covariate_names)}; noise {model.noise}"
     covariates = ", ".join(model.axes.get(c, c) for c in model.law.covariates)
     parts = [f"{model.law.name}({covariates})"]
     for name, pooling in model.pooling.items():
@@ -101,13 +114,13 @@ def describe(model: ScalingModel) -> str:
 
 
 def forecast(
-    data: pd.DataFrame | Runs,
-    at: At,
+    data: pd.DataFrame | Runs | Evals,
+    at: At | AtScores,
     *,
     target: str | Threshold | None = None,
     columns: Mapping[str, str] | None = None,
     response: str = "loss",
-    model: ScalingModel | None = None,
+    model: ScalingModel | CapabilityModel | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Forecast:
@@ -117,8 +130,8 @@ def forecast(
 
     Parameters
     ----------
-    data : DataFrame or Runs
-        One row a run.
+    data : DataFrame, Runs or Evals
+        One row a run, or a score.
     at : DataFrame or dict
         The runs to forecast, as of :func:`predict`; all of them must meet the target.
     target : str or Threshold, optional
@@ -127,8 +140,8 @@ def forecast(
         Our name of a column to the table's: ``{"loss": "loss_nats"}``.
     response : str
         Name of the response column (ignored for a ``Runs``, which knows its own).
-    model : ScalingModel, optional
-        By default the :func:`recommended` one.
+    model : ScalingModel or CapabilityModel, optional
+        By default the :func:`recommended` one; of an ``Evals`` ``CapabilityModel()``.
     seed : int
         The same seed gives the same forecast.
     progress : bool
@@ -153,6 +166,10 @@ def forecast(
     True
     """
     rule = None if target is None else as_threshold(target)
+    if isinstance(data, Evals) or isinstance(model, CapabilityModel):
+        return _of_scores(data, at, rule, columns, model, seed, progress)
+    if isinstance(at, Evals):
+        raise SpecError("expected points of a law, got scores (Evals): a CapabilityModel foretells those")
     response = data.response if isinstance(data, Runs) else response
     if rule is not None and rule.response != response:
         raise SpecError(f"the target is one for {rule.response!r}, and the response is {response!r}")
@@ -165,6 +182,28 @@ def forecast(
     fitted = fit(chosen, runs, response=response, seed=seed, progress=progress, strict=False)
     draws = predict(fitted, at, seed=seed)
     found = review(fitted, at)
+    return Forecast(chosen, fitted, found, draws, None if rule is None else decide(draws, rule, found))
+
+
+def _of_scores(
+    data: pd.DataFrame | Runs | Evals,
+    at: At | AtScores,
+    rule: Threshold | None,
+    columns: Mapping[str, str] | None,
+    model: ScalingModel | CapabilityModel | None,
+    seed: int,
+    progress: bool,
+) -> Forecast:
+    """The same from a table of scores."""
+    if isinstance(data, Runs) or isinstance(model, ScalingModel) or isinstance(at, Runs):
+        raise SpecError("forecast: a ScalingModel takes runs, a CapabilityModel takes scores (Evals.from_frame); so do points")
+    if rule is not None and rule.response != ACCURACY:
+        raise SpecError(f"the target is one for {rule.response!r}, and the response is {ACCURACY!r}")
+    evals, chosen = as_evals(data, columns=columns), model or CapabilityModel()
+    unfitted = CapabilityFit(chosen, evals, xr.DataTree())
+    read_score_points(unfitted, at)  # refuses what cannot be read before minutes are spent on a fit
+    fitted = fit(chosen, evals, seed=seed, progress=progress, strict=False)
+    draws, found = predict(fitted, at, seed=seed), review(fitted, at)
     return Forecast(chosen, fitted, found, draws, None if rule is None else decide(draws, rule, found))
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from bayescale.core.findings import Finding, Status
 from bayescale.data.schema import FLOP_PER_PARAM_TOKEN, TOKENS_PER_PARAM
 from bayescale.decision.subject import Subject
+from bayescale.decision.thresholds import Thresholds
 from bayescale.infer.fit import Fit
 from bayescale.models.pooling import PartialPooling
 
@@ -32,7 +33,14 @@ def extrapolation(subject: Subject) -> Iterator[Finding]:
         return
     seen, asked = _scales(fit, fit.data.table), _scales(fit, at)
     members = _members(fit, at)
-    own = _farthest(seen, asked, members)
+    own = farthest(seen, asked, members)
+    overall = None if members.all() else farthest(seen, asked, np.ones_like(members))
+    yield from judge_distance(own, overall, lines)
+
+
+def judge_distance(own: Distance, overall: Distance | None, lines: Thresholds) -> Iterator[Finding]:
+    """What is found of points so far from the runs of their group, and from any run (None: their group is all there is)."""
+    name = "extrapolation"
     if own.factor <= lines.extrapolation:
         said = f"every point is within a factor of {lines.extrapolation:g} of the fitted runs: {own.said}"
         yield Finding(name, Status.PASS, said, own.factor, lines.extrapolation)
@@ -41,9 +49,8 @@ def extrapolation(subject: Subject) -> Iterator[Finding]:
     else:
         said = f"the forecast goes far beyond what was seen: {own.said}"
         yield Finding(name, Status.REVIEW, said, own.factor, lines.far_extrapolation, _ADVICE)
-    if own.factor <= lines.extrapolation or members.all():
+    if own.factor <= lines.extrapolation or overall is None:
         return
-    overall = _farthest(seen, asked, np.ones_like(members))
     if overall.factor > lines.extrapolation:
         said = f"no run of any group was seen at such scale: {overall.said}"
         advice = "Other groups cannot tell whether the law holds there: pooling makes the interval narrower, not truer."
@@ -85,7 +92,8 @@ def _members(fit: Fit, at: pd.DataFrame) -> np.ndarray:
     return inside | ~inside.any(axis=1, keepdims=True)
 
 
-def _farthest(seen: Mapping[str, np.ndarray], asked: Mapping[str, np.ndarray], members: np.ndarray) -> Distance:
+def farthest(seen: Mapping[str, np.ndarray], asked: Mapping[str, np.ndarray], members: np.ndarray) -> Distance:
+    """By which factor points lie outside their runs (point, run), along the scale where most."""
     factor, said = 0.0, ""
     for name, values in asked.items():
         runs = np.broadcast_to(seen[name], members.shape)

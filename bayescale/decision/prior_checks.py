@@ -61,7 +61,7 @@ def _literature(subject: Subject) -> Iterator[Finding]:
         said = f"the literature has no prior for {fit.model.law.name} on such a table: weak ones are in force"
         yield Finding(name, Status.PASS, said)
         return
-    weights, k = _weights(np.sum([_log_ratio(fit, p) for p in affected], axis=0))
+    weights, k = importance_weights(np.sum([_log_ratio(fit, p) for p in affected], axis=0))
     if not k <= lines.pareto_k:
         said = (
             f"the literature priors change the answer: the posterior of {' and '.join(affected)} under weak ones is elsewhere"
@@ -134,7 +134,7 @@ def _log_ratio(fit: Fit, parameter: str) -> np.ndarray:
     return np.asarray(ratio.reshape(*ratio.shape[:2], -1).sum(axis=-1))
 
 
-def _weights(log_ratio: np.ndarray) -> tuple[np.ndarray, float]:
+def importance_weights(log_ratio: np.ndarray) -> tuple[np.ndarray, float]:
     """Pareto-smoothed weights (chain, draw) that sum to 1, and the Pareto k that tells whether to trust them."""
     from arviz_stats.base import array_stats  # costs a second to import
 

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 
 from bayescale.core.errors import SpecError
 from bayescale.core.findings import Finding, Review, Status
+from bayescale.data.evals import Evals
 from bayescale.decision.backtest_checks import check_backtest, check_reach
 from bayescale.decision.fit_checks import convergence, data, influence, posterior_predictive
 from bayescale.decision.forecast_checks import extrapolation, groups
 from bayescale.decision.prior_checks import priors
+from bayescale.decision.score_checks import review_scores
 from bayescale.decision.subject import Check, Subject
 from bayescale.decision.thresholds import Thresholds
 from bayescale.evaluate.backtest import Backtest
+from bayescale.infer.evals_fit import CapabilityFit
 from bayescale.prediction.points import At, Fitted, columns_to_forecast, read_points, unpack
+from bayescale.prediction.scores import AtScores
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,11 @@ CHECKS = (
 
 
 def review(
-    fit: Fitted, at: At | None = None, backtest: Backtest | None = None, *, thresholds: Thresholds | None = None
+    fit: Fitted | CapabilityFit,
+    at: At | AtScores | None = None,
+    backtest: Backtest | None = None,
+    *,
+    thresholds: Thresholds | None = None,
 ) -> Review:
     """Judge a fit, and the forecast of some points from it.
 
@@ -65,11 +73,13 @@ def review(
     runs that the fit would make (coverage of their intervals, largest residual); single runs that decide the fit (Pareto k of
     PSIS-LOO); how far the priors move the answer, and whether priors from the literature change it; how far the points lie
     beyond the fitted runs, and whether their groups were seen. Where the chains do not agree, checks that read draws are not
-    assessed.
+    assessed. Of a fit to scores: whether the chains agree; whether what models have of their own is well described by Laplace's
+    approximation; whether the fitted scores look like scores that the fit would make; whether any fitted model is above chance
+    on the tasks that are asked for; how far the points lie beyond the fitted models, and whether their families were seen.
 
     Parameters
     ----------
-    fit : Fit or Selection
+    fit : Fit or Selection, or CapabilityFit
     at : DataFrame or dict, optional
         Points to forecast, as of :func:`predict`. Without them what depends on them is not assessed.
     backtest : Backtest, optional
@@ -102,6 +112,10 @@ def review(
     """
     if backtest is not None and not isinstance(backtest, Backtest):
         raise SpecError(f"backtest: expected what backtest(...) returns, got {type(backtest).__name__}")
+    if isinstance(fit, CapabilityFit):
+        return review_scores(fit, at, backtest, thresholds or Thresholds())
+    if isinstance(at, Evals):
+        raise SpecError("expected points of a law, got scores (Evals): a fit of a CapabilityModel takes those")
     fitted, labels = unpack(fit)
     points = None if at is None else read_points(fitted, at, labels, columns_to_forecast(fitted))
     subject = Subject(fitted, points, thresholds or Thresholds(), backtest)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -13,13 +11,18 @@ import pandas as pd
 
 from bayescale.core.errors import DataError, SpecError, unknown
 from bayescale.core.names import CHAIN, DRAW, ROW
+from bayescale.data.evals import Evals
 from bayescale.data.runs import Runs, as_runs
+from bayescale.evaluate.backtest_result import Backtest as Backtest
+from bayescale.evaluate.cutoffs import rolling
+from bayescale.evaluate.evals_backtest import backtest_scores
 from bayescale.evaluate.recommend import is_positive, recommended
-from bayescale.evaluate.scores import LEVELS, Array, conformal_factor, covered, relative_misses, rmsle, score, stretched
+from bayescale.evaluate.scores import conformal_factor, relative_misses, score, stretched
 from bayescale.infer.batch import fit_many
 from bayescale.infer.fit import Fit, fit, read_runs
 from bayescale.infer.progress import progress_bar
 from bayescale.infer.samplers import Hmc, Sampler
+from bayescale.models.capability import CapabilityModel
 from bayescale.models.scaling import ScalingModel
 from bayescale.prediction.noise import as_measured
 from bayescale.prediction.predict import predict
@@ -28,141 +31,11 @@ from bayescale.prediction.predict import predict
 Chooser = ScalingModel | Callable[[Runs], ScalingModel] | None
 Table = pd.DataFrame | Runs
 
-#: Shares of the runs below the first and the last cut-off, where none are named, and how many cut-offs there are.
-FIRST, LAST, CUTOFFS = 0.5, 0.8, 3
-
-#: Edges of the bins of distance, as factors beyond the largest fitted value of the axis.
-FACTORS = (1.0, 2.0, 5.0, 10.0, 30.0)
-
-#: How alike the hits of two runs are that were forecast together: a law that leaves its course misses several at once.
-ALIKE = 0.3
+#: How many cut-offs there are where none are named.
+CUTOFFS = 3
 
 #: Column that tells separate tables apart.
 TABLE = "table"
-
-
-@dataclass(frozen=True, eq=False)
-class Backtest:
-    """Forecasts of runs that were held back, with what came.
-
-    Parameters
-    ----------
-    model : ScalingModel
-        The model; where it was chosen below each cut-off, that of the last one.
-    points : DataFrame
-        One row a forecast of a run: ``cutoff``; labels of its groups; the axis; ``distance``, the logarithm of its ratio to the
-        largest fitted value (of the run's own group, with ``by``); what :func:`~bayescale.evaluate.scores.score` returns, in
-        its units; ``converged``, whether the fit met the convergence rule; ``row`` in the table; ``factor``, by which the width
-        was recalibrated (1 where it was not).
-    along : str
-        The axis.
-    by : str, optional
-        Column of what was cut on its own: a group, or a table of several.
-    groups : tuple of str
-        Columns of labels in ``points``.
-    recalibration : float, optional
-        Factor by which these forecasts say that the width of a new forecast should be stretched; None unless asked for.
-    notes : tuple of str
-        What could not be cut.
-    """
-
-    model: ScalingModel
-    points: pd.DataFrame
-    along: str
-    by: str | None = None
-    groups: tuple[str, ...] = ()
-    recalibration: float | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def fits(self) -> pd.DataFrame:
-        """One row a fit: what was cut and where, and whether the fit converged."""
-        keys = [*([self.by] if self.by else []), "cutoff"]
-        return self.points[[*keys, "converged"]].drop_duplicates(keys).reset_index(drop=True)
-
-    @property
-    def runs(self) -> int:
-        """Runs that were forecast, each counted once."""
-        return len(self.points[[*([self.by] if self.by else []), ROW]].drop_duplicates())
-
-    @property
-    def effective_n(self) -> float:
-        """Number of independent forecasts that say as much as these.
-
-        ``n / (1 + 0.3 (m - 1))``: n runs, m of them on average in a group (or a table, or else above a cut-off), the hits of
-        two runs that were forecast together being correlated at 0.3. A run that several cut-offs forecast counts once.
-        """
-        units = self.points[self.by or "cutoff"].nunique()
-        return self.runs / (1 + ALIKE * max(self.runs / units - 1, 0.0))
-
-    def coverage(self, prob: float) -> float:
-        """Share of the outcomes inside their central intervals of that probability."""
-        if isinstance(prob, bool) or not isinstance(prob, int | float | np.number) or not 0 < prob < 1:
-            raise SpecError(f"prob lies between 0 and 1, both excluded; got {prob!r}")
-        return _coverage(self.points, float(prob))
-
-    def summary(self, by: str | None = None) -> pd.DataFrame:
-        """Scores, averaged over the forecasts.
-
-        Parameters
-        ----------
-        by : {"distance", "cutoff", "group"} or column of labels, optional
-            One row each; ``"distance"`` in bins of the factor beyond the largest fitted value; ``"group"`` is what was cut on
-            its own, or the first column of labels. By default one row for all.
-
-        Returns
-        -------
-        DataFrame
-            ``n`` (forecasts), ``rmsle`` and ``relative_error`` of the median, ``crps``, ``wis``, ``log_score``, ``coverage_50``
-            … ``coverage_95``, ``width_90``, and ``converged``, the share from fits that met the convergence rule.
-        """
-        parts = self.points.groupby(self._key(by), observed=True, sort=True)
-        return pd.DataFrame({key: _means(part) for key, part in parts}).T.rename_axis(by).astype({"n": int})
-
-    def _key(self, by: str | None) -> Any:
-        if by is None:
-            return np.repeat("all", len(self.points))
-        if by == "distance":
-            edges = [*FACTORS, math.inf]
-            labels = [f"{a:g}x to {b:g}x" for a, b in pairwise(FACTORS)]
-            return pd.cut(np.exp(self.points["distance"]), edges, labels=[*labels, f"over {FACTORS[-1]:g}x"])
-        column = self.by or next(iter(self.groups), by) if by == "group" else by
-        if column == "group":
-            raise SpecError("summary: there are no groups; by='distance' or by='cutoff' split one table")
-        if column not in {"cutoff", *self.groups}:
-            raise SpecError("summary: " + unknown("split", str(by), ("distance", "cutoff", "group", *self.groups)))
-        return column
-
-    def __repr__(self) -> str:
-        every, fits = self.summary().iloc[0], self.fits
-        units = f" of {fits[self.by].nunique()} ({self.by})" if self.by else ""
-        cuts = f"{len(fits)} cut-off{'s' * (len(fits) != 1)}{units}"
-        farthest = math.exp(self.points["distance"].max())
-        stretched = f", recalibrated (new ones: x{self.recalibration:.2f})" if self.recalibration is not None else ""
-        return (
-            f"Backtest of {self.model.law.name} along {self.along}: {cuts}, {int(every['n'])} forecasts of {self.runs} runs "
-            f"up to {farthest:.3g}x beyond the fitted: median off by {every['relative_error']:.2%}, "
-            f"90 % intervals cover {every['coverage_90']:.0%} (width {every['width_90']:.3g}){stretched}; "
-            f"{int(fits['converged'].sum())} of {len(fits)} fits converged"
-        )
-
-    def _repr_html_(self) -> str:
-        return f"<p>{self!r}</p>{self.summary('distance').to_html(float_format='{:.4g}'.format)}"
-
-
-def _coverage(points: pd.DataFrame, prob: float) -> float:
-    if prob not in LEVELS:
-        return float((np.abs(2 * points["pit"] - 1) <= prob).mean())
-    lower, upper = (points[f"{end}_{100 * prob:.0f}"].to_numpy() for end in ("lower", "upper"))
-    return float(covered(lower, upper, points["observed"].to_numpy()).mean())
-
-
-def _means(part: pd.DataFrame) -> dict[str, float]:
-    means = part[["relative_error", "crps", "wis", "log_score", "width_90", "converged"]].mean()
-    row = {"n": len(part), "rmsle": rmsle(part["median"].to_numpy(), part["observed"].to_numpy())}
-    row |= {name: float(means[name]) for name in ("relative_error", "crps", "wis", "log_score")}
-    row |= {f"coverage_{100 * prob:.0f}": _coverage(part, prob) for prob in LEVELS}
-    return row | {name: float(means[name]) for name in ("width_90", "converged")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +50,8 @@ class _Cut:
 
 
 def backtest(
-    model: Chooser,
-    data: Table | Mapping[str, Table],
+    model: Chooser | CapabilityModel,
+    data: Table | Evals | Mapping[str, Table],
     *,
     along: str = "flops",
     cutoffs: int | float | Sequence[float] | None = None,
@@ -189,6 +62,7 @@ def backtest(
     sampler: Sampler | None = None,
     progress: bool = True,
     recalibrate: Literal["conformal"] | None = None,
+    tasks: Sequence[str] | None = None,
 ) -> Backtest:
     """Fit the runs at or below each cut-off, forecast those above it, and score the forecasts.
 
@@ -197,10 +71,11 @@ def backtest(
 
     Parameters
     ----------
-    model : ScalingModel, callable or None
+    model : ScalingModel, callable or None; or CapabilityModel
         A callable is given the runs below a cut-off and returns the model for them; None stands for :func:`recommended`.
-    data : DataFrame, Runs, or mapping of name to either
-        One table; or several, each cut and fitted on its own, in the batches of :func:`fit_many`.
+    data : DataFrame, Runs, or mapping of name to either; or Evals
+        One table; or several, each cut and fitted on its own, in the batches of :func:`fit_many`. Of scores, those of the
+        models above a cut-off are hidden and forecast (on their own scale, not the logarithm).
     along : str
         Axis of the cut-offs: a covariate, ``step``, or any other column of numbers above 0.
     cutoffs : int, number or sequence of numbers, optional
@@ -219,6 +94,9 @@ def backtest(
         ``|log y - median| / (half the width at 90 %)`` :cite:p:`lei2018` over the forecasts from earlier cut-offs of the same
         group or table whose outcome lies at or below the present one. There is no such quantile of fewer than nine: the
         intervals then stay as they are.
+    tasks : sequence of str, optional
+        Of scores, the tasks whose scores are hidden: the other scores of a model above the cut-off then tell of it. By default
+        all of them, so that its size and family are all that is known.
 
     Returns
     -------
@@ -245,6 +123,12 @@ def backtest(
     if recalibrate not in (None, "conformal"):
         raise SpecError("recalibrate: " + unknown("way", str(recalibrate), ("conformal",)))
     asked, several = _asked(cutoffs), isinstance(data, Mapping)
+    if isinstance(model, CapabilityModel) or isinstance(data, Evals):
+        if by is not None or recalibrate is not None:
+            raise SpecError("a backtest of scores has no `by` and no `recalibrate`: every model above a cut-off is held back")
+        return backtest_scores(model, data, along, asked, tasks, columns, seed, sampler, progress)
+    if tasks is not None:
+        raise SpecError("tasks are those of a CapabilityModel and a table of scores")
     named: Mapping[str, Table] = data if isinstance(data, Mapping) else {"": data}
     tables = {str(k): _read(model, v, along, None if several else by, columns, response) for k, v in named.items()}
     if not tables:
@@ -314,7 +198,7 @@ def _plan(tables: Mapping[str, Runs], along: str, by: str | None, asked: int | l
         for unit in np.unique(labels):
             own = labels == unit
             span = f"{along} of {unit or 'the table'} runs from {x[own].min():.6g} to {x[own].max():.6g}"
-            places = _rolling(x[own], asked) if isinstance(asked, int) else asked
+            places = rolling(x[own], asked) if isinstance(asked, int) else asked
             if not places:
                 left.append(f"no cut-off has two values below and one above it: {span}, {len(np.unique(x[own]))} values in all")
             before: dict[int, float] = {}
@@ -329,16 +213,6 @@ def _plan(tables: Mapping[str, Runs], along: str, by: str | None, asked: int | l
                 else:
                     left.append(f"cut-off {cutoff:.6g} has nothing {'below' if above.any() else 'above'} it: {span}")
     return cuts, left
-
-
-def _rolling(x: Array, number: int) -> list[float]:
-    """Cut-offs at values of the axis, so that a row is never on the wrong side by rounding."""
-    values = np.unique(x)
-    if len(values) < 3:
-        return []
-    shares = np.linspace(FIRST, LAST, number) if number > 1 else [(FIRST + LAST) / 2]
-    places = np.clip(np.quantile(x, shares, method="lower"), values[1], values[-2])
-    return [float(v) for v in np.unique(places)]
 
 
 def _chosen(model: Chooser, below: Runs) -> ScalingModel:

@@ -89,7 +89,7 @@ def together(backtests: Mapping[str, Backtest]) -> Forecasts:
         if not table.index.equals(base.index) or not np.array_equal(table["observed"], base["observed"]):
             told = f"{len(table)} forecasts of other runs or cut-offs than the {len(base)}"
             raise SpecError(f"the backtest of {name!r} holds {told} of {next(iter(tables))!r}: make them on one table")
-    log = all(one.model.noise.on == "log" for one in backtests.values())
+    log = all(one.log for one in backtests.values())
     ends = [f"lower_{percent(p)}" for p in sorted(LEVELS, reverse=True)]
     held = [*ends, "median", *(name.replace("lower", "upper") for name in reversed(ends))]
 

@@ -62,8 +62,9 @@ def plot_calibration(backtest: Backtest, *, ax: Axes | None = None) -> Axes:
     ax.set_ylim(-0.02, 1.02)
     ax.set_aspect("equal")
     ax.set_xlabel("probability of the interval")
-    ax.set_ylabel("share of held-out runs inside it")
-    said = f"{len(backtest.points)} forecasts of {backtest.runs} runs, worth {backtest.effective_n:.0f} independent ones"
-    ax.set_title(f"Calibration of {backtest.model.law.name} along {backtest.along}\n{said}", loc="left", fontsize=9)
+    ax.set_ylabel(f"share of held-out {backtest.what} inside it")
+    many = f"{len(backtest.points)} forecasts of {backtest.runs} {backtest.what}"
+    said = f"{many}, worth {backtest.effective_n:.0f} independent ones"
+    ax.set_title(f"Calibration of {backtest.name} along {backtest.along}\n{said}", loc="left", fontsize=9)
     tidy(ax)
     return ax

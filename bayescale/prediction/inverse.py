@@ -5,22 +5,27 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from bayescale.core.errors import SpecError
 from bayescale.core.names import CHAIN, DRAW, POINT
 from bayescale.core.targets import Target, Threshold, as_target
+from bayescale.data.evals import Evals
+from bayescale.infer.evals_fit import CapabilityFit
+from bayescale.prediction.emergence import scale_for_score
 from bayescale.prediction.mixing import axis_of, law_names, source
 from bayescale.prediction.parameters import generator
-from bayescale.prediction.paths import Array, Curve, Mixture, Path, read_range, trace
+from bayescale.prediction.paths import Path, read_range, trace
 from bayescale.prediction.points import At, Fitted, coordinates_of, scalars_only
-from bayescale.prediction.roots import bisect, log_grid
+from bayescale.prediction.roots import first_met, log_grid
+from bayescale.prediction.scores import AtScores
 
 
 def scale_for(
-    fit: Fitted,
+    fit: Fitted | CapabilityFit,
     target: str | float | Target | Threshold,
     *,
     along: str | None = None,
     path: Path | None = None,
-    at: At | None = None,
+    at: At | AtScores | None = None,
     within: tuple[float, float] | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -31,6 +36,10 @@ def scale_for(
     Parameters
     ----------
     fit : Fit, Ensemble, or a selection of one
+        For a fit of a :class:`CapabilityModel`: the scale at which the expected accuracy of a new model passes the level,
+        without the model's own residual and the noise of a score. ``at`` then names a ``task``, and a ``family`` (another
+        than the fitted, or none, is drawn from the population), ``prompt``, ``eval_source``; ``along`` is ``"flops"`` (the
+        default), ``"params"`` or ``"tokens"``.
     target : str, float or Threshold
         ``"loss<=2.0"``, or 2.0: at most so much of a loss, at least so much of an accuracy.
     along : str, optional
@@ -65,13 +74,17 @@ def scale_for(
     >>> bs.scale_for(fitted, "loss<=2.0")["params"].dims
     ('chain', 'draw')
     """
+    if isinstance(fit, CapabilityFit):
+        return scale_for_score(fit, target, along, path, at, within, seed)
+    if isinstance(at, Evals):
+        raise SpecError("expected points of a law, got scores (Evals): a fit of a CapabilityModel takes those")
     fitted = source(fit)
     goal = as_target(target, fitted.response)
     axis = along or axis_of(fit)
     traced = trace(fit, axis, path, at, seed)
     low, high = read_range(within, traced.ways)
     traced = traced.departing(low, high, generator(seed, 4))
-    found = np.stack([_first_met(curve, goal, log_grid(low, high)) for curve in traced.curves], axis=-1)
+    found = np.stack([first_met(curve, goal, log_grid(low, high)) for curve in traced.curves], axis=-1)
     coords = {**traced.chains, **coordinates_of(traced.table, fitted.response)}
     shape = tuple(len(traced.chains[d]) for d in (CHAIN, DRAW))
     values = {axis: ((CHAIN, DRAW, POINT), found.reshape(*shape, -1))}
@@ -81,15 +94,3 @@ def scale_for(
     if scalars_only(at):
         out = out.isel({POINT: 0}).drop_vars(POINT)
     return out.assign_attrs(target=str(goal), along=axis, within=[low, high], seed=int(seed), law=law_names(fit))
-
-
-def _first_met(curve: Curve | Mixture, goal: Target, grid: Array) -> Array:
-    """The smallest scale at which each draw of a curve meets a target, shape (draw,); the end of the grid where that does."""
-    met = goal.met(curve(grid))
-    first = np.where(met.any(axis=1), met.argmax(axis=1), -1)
-    found = np.where(first == 0, grid[0], np.inf)
-    inside = np.flatnonzero(first > 0)
-    if inside.size:
-        few, step = curve.take(inside), first[inside]
-        found[inside] = bisect(lambda s: few(s[:, None])[:, 0] - goal.value, grid[step - 1], grid[step])
-    return found

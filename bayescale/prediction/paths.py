@@ -324,6 +324,17 @@ def read_range(within: tuple[float, float] | None, fits: Sequence[tuple[Fit, Way
         if not scales.size:
             raise SpecError(f"the fitted runs do not say where they lie along {fits[0][1].along}: say within=(low, high)")
         return float(scales.min() / BELOW), float(scales.max() * ABOVE)
+    return checked_range(within)
+
+
+def checked_range(within: tuple[float, float]) -> tuple[float, float]:
+    """Lower and upper end of a part of an axis.
+
+    Raises
+    ------
+    SpecError
+        When they are no range of positive numbers.
+    """
     try:
         low, high = (float(v) for v in within)
     except (TypeError, ValueError):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bayescale.core.targets import Target
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], Array]
@@ -79,3 +82,25 @@ def least(function: Function, low: Array, high: Array) -> Array:
         inner, outer = np.where(left, new, outer), np.where(left, inner, new)
         at_inner, at_outer = np.where(left, value, at_outer), np.where(left, at_inner, value)
     return np.asarray((low + high) / 2)
+
+
+class Line(Protocol):
+    """Many draws of a curve."""
+
+    def __call__(self, scale: Array) -> Array:
+        """Values (draw, scale) at scales of shape (1, scale) or (draw, scale)."""
+
+    def take(self, draws: NDArray[np.int64]) -> Self:
+        """Some of the draws."""
+
+
+def first_met(curve: Line, goal: Target, grid: Array) -> Array:
+    """The smallest scale at which each draw of a curve meets a target, shape (draw,); the end of the grid where that does."""
+    met = goal.met(curve(grid))
+    first = np.where(met.any(axis=1), met.argmax(axis=1), -1)
+    found = np.where(first == 0, grid[0], np.inf)
+    inside = np.flatnonzero(first > 0)
+    if inside.size:
+        few, step = curve.take(inside), first[inside]
+        found[inside] = bisect(lambda s: few(s[:, None])[:, 0] - goal.value, grid[step - 1], grid[step])
+    return found
