@@ -16,7 +16,7 @@ from bayescale.models.capability_values import cells_of
 from bayescale.models.eval_noise import moments
 from bayescale.prediction.predict import Kind, predict
 from bayescale.prediction.score_curves import flat_parameters, new_model_points, of_task, require_scores
-from bayescale.prediction.scores import _asked as asked_at
+from bayescale.prediction.scores import asked_at
 
 
 class Better(NamedTuple):

@@ -17,10 +17,7 @@ from bayescale.models.capability_values import cells_of, logits
 from bayescale.models.eval_noise import mean_of
 from bayescale.models.evals_binding import covariates_of
 from bayescale.prediction.points import LINKED, complete
-from bayescale.prediction.scores import AtScores, read_score_points
-from bayescale.prediction.scores import _asked as asked_at
-from bayescale.prediction.scores import _family_effect as family_effects
-from bayescale.prediction.scores import _task_effect as task_effects
+from bayescale.prediction.scores import AtScores, asked_at, family_effects, read_score_points, task_effects
 
 Array = NDArray[np.float64]
 

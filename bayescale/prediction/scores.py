@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bayescale.core.errors import DataError, unknown
 from bayescale.core.names import CHAIN, DRAW, POINT
 from bayescale.data.evals import Evals
-from bayescale.data.schema import FLOP_PER_PARAM_TOKEN, near, read_labels, read_numbers, rows_text
+from bayescale.data.schema import FLOP_PER_PARAM_TOKEN, TOKENS_PER_PARAM, near, read_labels, read_numbers, rows_text
 from bayescale.infer.evals_fit import ACCURACY, CapabilityFit, seen_tasks
 from bayescale.models.capability_values import Asked, Floats, Ints, cells_of, logits, new_scores
 from bayescale.models.eval_noise import mean_of
@@ -22,7 +22,7 @@ from bayescale.models.evals_binding import covariates_of, places, prompting
 from bayescale.prediction.parameters import generator
 
 _LABELS = ("family", "model", "task", "prompt", "shots", "eval_source")
-_NUMBERS = ("params", "tokens", "flops", "n_items")
+_NUMBERS = ("params", "tokens", "flops", TOKENS_PER_PARAM, "n_items")
 
 AtScores = pd.DataFrame | Evals | Mapping[str, Any]
 
@@ -32,9 +32,9 @@ def score_draws(fit: CapabilityFit, at: AtScores, kind: str, unseen: str, seed: 
     table = read_score_points(fit, at, unseen)
     shape = tuple(fit.posterior.sizes[d] for d in (CHAIN, DRAW))
     parameters = {str(n): v.to_numpy().reshape(-1, *v.shape[2:]) for n, v in fit.posterior.data_vars.items()}
-    asked = _asked(fit, table)
+    asked = asked_at(fit, table)
     capability = _capability(fit, table, parameters, seed)
-    eta = logits(parameters, asked, capability, _task_effect(fit, table, asked.task, parameters, seed))
+    eta = logits(parameters, asked, capability, task_effects(fit, table, asked.task, parameters, seed))
     if kind == "mean":
         cells = cells_of(parameters, asked)
         values = mean_of(np, eta, cells.floor, cells.ceiling)
@@ -103,7 +103,9 @@ def _completed(fit: CapabilityFit, table: pd.DataFrame) -> pd.DataFrame:
     table.loc[here, "family"] = fitted.loc[names, "family"].to_numpy()
     for name in ("params", "tokens", "flops"):
         table.loc[here, name] = table.loc[here, name].fillna(pd.Series(fitted.loc[names, name].to_numpy(), names.index))
-    six = FLOP_PER_PARAM_TOKEN
+    six, ratio = FLOP_PER_PARAM_TOKEN, table[TOKENS_PER_PARAM]
+    table["params"] = table["params"].fillna(table["tokens"] / ratio).fillna((table["flops"] / (six * ratio)) ** 0.5)
+    table["tokens"] = table["tokens"].fillna(table["params"] * ratio)
     table["flops"] = table["flops"].fillna(six * table["params"] * table["tokens"])
     table["tokens"] = table["tokens"].fillna(table["flops"] / (six * table["params"]))
     table["params"] = table["params"].fillna(table["flops"] / (six * table["tokens"]))
@@ -117,7 +119,8 @@ def _in_several_ways(fit: CapabilityFit, table: pd.DataFrame) -> NDArray[np.bool
     return several
 
 
-def _asked(fit: CapabilityFit, table: pd.DataFrame) -> Asked:
+def asked_at(fit: CapabilityFit, table: pd.DataFrame) -> Asked:
+    """What is asked at each point: the task, the way of asking, the source, the items."""
     binding = fit.binding
     task = places(binding.tasks, table["task"])
     prompt = np.where(_in_several_ways(fit, table), np.maximum(places(binding.prompts, prompting(table)), 0), 0)
@@ -139,7 +142,7 @@ def _capability(fit: CapabilityFit, table: pd.DataFrame, parameters: Mapping[str
     codes, labels = pd.factorize(np.array([f"{family}\x1f{model or size}" for family, model, size in whose], dtype=object))
     first = table.iloc[np.unique(codes, return_index=True)[1]]
     known = places(binding.models, first["model"])
-    families = _family_effect(fit, list(first["family"]), parameters, seed)
+    families = family_effects(fit, list(first["family"]), parameters, seed)
     x, towards = covariates_of(fit.model, first)
     draws, factors = families.shape[0], fit.model.factors
     normal = _normal(seed, 3, labels, (draws, factors + 2))
@@ -151,7 +154,7 @@ def _capability(fit: CapabilityFit, table: pd.DataFrame, parameters: Mapping[str
     return out
 
 
-def _family_effect(fit: CapabilityFit, families: list[str], parameters: Mapping[str, Any], seed: int) -> Floats:
+def family_effects(fit: CapabilityFit, families: list[str], parameters: Mapping[str, Any], seed: int) -> Floats:
     """Effect on the factors of each family (draw, family, factor); one that was not fitted is drawn, once a label."""
     codes, labels = pd.factorize(np.array(families, dtype=object))
     known = places(fit.binding.families, labels)
@@ -162,7 +165,7 @@ def _family_effect(fit: CapabilityFit, families: list[str], parameters: Mapping[
     return out
 
 
-def _task_effect(fit: CapabilityFit, table: pd.DataFrame, task: Ints, parameters: Mapping[str, Any], seed: int) -> Floats:
+def task_effects(fit: CapabilityFit, table: pd.DataFrame, task: Ints, parameters: Mapping[str, Any], seed: int) -> Floats:
     """Effect of each point's family on its task (draw, point); drawn where none of the family's scores tells of it."""
     if not fit.model.task_effects:
         return np.zeros((len(parameters["intercept"]), len(table)))

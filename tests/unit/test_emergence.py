@@ -147,3 +147,11 @@ def test_the_root_on_the_rising_side() -> None:
     assert np.abs((level + slope * np.where(there, root, 0) + bend * np.where(there, root, 0) ** 2)[there] / size).max() < 1e-9
     assert (slope[there] + 2 * bend[there] * u > 0).all()
     assert (slope[~there] ** 2 <= 4 * bend[~there] * level[~there]).all()
+
+
+@pytest.mark.parametrize("size", [{"params": 1e10, "tokens": 2e11}, {"flops": 1.2e22, "tokens_per_param": 20.0}])
+def test_size_and_data_are_completed_from_any_two(size: dict[str, float]) -> None:
+    fit = fake_capability_fit(bs.CapabilityModel(1, anchors=("easy",), task_effects=False), scores_table())
+    asked = {"family": "F0", "task": "hard"}
+    given = bs.predict(fit, asked | {"params": 1e10, "tokens_per_param": 20.0}, kind="mean")
+    np.testing.assert_allclose(given["accuracy"], bs.predict(fit, asked | size, kind="mean")["accuracy"])
