@@ -96,7 +96,11 @@ class TestEveryLaw:
         np.testing.assert_allclose(y, y[:1].repeat(3, 0), rtol=1e-14)
 
 
-@pytest.mark.parametrize("name", sorted(set(BUILT_IN) - {"gadre_overtrain", "bnsl", "bent_power_law", "coupled_power_law"}))
+#: Laws none of whose amplitudes says that it decays as a pure power.
+OTHERWISE = {"gadre_overtrain", "bnsl", "bent_power_law", "coupled_power_law", "repeated_power_law"}
+
+
+@pytest.mark.parametrize("name", sorted(set(BUILT_IN) - OTHERWISE))
 def test_an_amplitude_that_decays_moves_with_the_reference(name):
     """Seen from another reference the same curve has its amplitudes times ratio**-exponent, all else unmoved.
 
@@ -225,3 +229,13 @@ def test_every_key_cited_in_the_package_is_in_the_bibliography():
     text = "\n".join(path.read_text() for path in (ROOT / "bayescale").rglob("*.py"))
     cited = {key for keys in re.findall(r":cite:[pt]:`([^`]+)`", text) for key in keys.split(",")}
     assert cited and cited <= KEYS
+
+
+def test_repeated_data_are_worth_what_the_paper_says():
+    """Shares of new tokens that 4, 16 and 40 epochs are worth, at the published 15.387756 epochs :cite:`muennighoff2023`."""
+    item, epochs = get_law("repeated_power_law"), np.array([1.0, 4.0, 16.0, 40.0])
+    assert item.absolute == ("epochs",)
+    shape = {"level": 1.0, "floor": 0.0, "share": 1e-12, "q": 1.0, "alpha": 0.3, "beta": 1.0}
+    with jax.enable_x64(True):
+        loss = np.asarray(item(np.ones(4), np.ones(4), epochs, **shape, lasting=15.387756))
+    np.testing.assert_allclose(1 / loss, [1.0, 0.931, 0.661, 0.379], atol=6e-4)

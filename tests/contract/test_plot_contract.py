@@ -21,6 +21,7 @@ import bayescale as bs
 from bayescale import plots
 from bayescale.evaluate.scores import score
 from bayescale.plots.crossing import crossing_interval
+from tests.fake_evals import fake_capability_fit, scores_table
 from tests.fakes import fake_fit
 
 MODULES = [importlib.import_module(f"bayescale.plots.{m.name}") for m in pkgutil.iter_modules(plots.__path__)]
@@ -63,6 +64,9 @@ def results(fitted: bs.Fit) -> dict[str, tuple[Any, ...]]:
     at = {"params": [3e10], "family": ["Mamba"]}
     draws = bs.predict(fitted, at)
     decision = bs.decide(draws, "loss<=2.1", bs.review(fitted, at))
+    table = scores_table().replace({"family": {"F1": "a family with a name that is much too long for a legend"}})
+    loading = np.array([[1.0, 0.0], [1.5, 0.5], [0.7, -0.2]])
+    scores = fake_capability_fit(bs.CapabilityModel(2), table, {"loading": loading}, sd=1.0, own=0.1)
     crossed = bs.crossover(fitted.select(family="Llama"), fitted.select(family="Mamba"), along="params")
     return {
         "plot_fit": (fitted,),
@@ -70,6 +74,9 @@ def results(fitted: bs.Fit) -> dict[str, tuple[Any, ...]]:
         "plot_decision": (decision, draws),
         "plot_crossover": (crossed,),
         "plot_calibration": (made_backtest(fitted.model),),
+        "plot_capability": (scores,),
+        "plot_task": (scores, "hard"),
+        "plot_loadings": (scores,),
     }
 
 
@@ -135,7 +142,9 @@ def test_what_is_drawn_is_in_the_table(name: str, results: dict[str, tuple[Any, 
         known.append(results[name][0].rule.value)
     if name == "plot_crossover":
         known += [0.5, *crossing_interval(*results[name]).values()]
-    found = drawn(ax, rows_of_names=name == "plot_exponents")
+    if name == "plot_loadings":
+        known.append(0.0)  # a line where a task would not depend on the factor
+    found = drawn(ax, rows_of_names=name in ("plot_exponents", "plot_loadings"))
     assert found.size > 5
     strange = [value for value in found if not np.isclose(value, known, rtol=1e-9, atol=0).any()]
     assert not strange

@@ -71,7 +71,8 @@ def test_a_linear_mean_is_integrated_exactly() -> None:
     np.testing.assert_allclose(ratio, 0.0, atol=1e-4)
 
 
-@pytest.mark.parametrize("noise", ["normal", "beta", "beta_binomial"])
+# Each noise compiles a program of its own, for ten seconds.
+@pytest.mark.parametrize("noise", ["normal", *(pytest.param(n, marks=pytest.mark.slow) for n in ("beta", "beta_binomial"))])
 def test_two_dimensions_agree_with_quadrature(noise: NoiseName) -> None:
     # One family of one model on three tasks: its own factor and the family's.
     shape = (1, 3, 1)
