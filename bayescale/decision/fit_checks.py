@@ -48,7 +48,7 @@ def convergence_of(fit: Fit | CapabilityFit) -> Iterator[Finding]:
         yield Finding(name, Status.PASS, said, found.worst_rhat, MAX_RHAT)
     if found.divergences:
         said = f"{found.divergences} of {found.draws} draws diverged: the sampler missed a part of the posterior"
-        advice = "Fit again with a higher target_accept (0.95, or closer to 1) and see whether the forecast stays."
+        advice = "Fit again with a higher target_accept (0.95) and see whether the forecast stays."
         yield Finding(name, Status.REVIEW, said, float(found.divergences), 0.0, advice)
     if fit.tree.attrs.get("interrupted"):
         said = f"sampling was interrupted: {found.draws} draws in all"

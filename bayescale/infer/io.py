@@ -73,6 +73,8 @@ def save(fit: Fit | CapabilityFit | Ensemble, path: str | os.PathLike[str]) -> P
 
     Examples
     --------
+    With a model and a table of your own:
+
     >>> import bayescale as bs
     >>> fitted = bs.fit(model, runs)  # doctest: +SKIP
     >>> bs.load(bs.save(fitted, "chinchilla.nc")).model == fitted.model  # doctest: +SKIP

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import jax.numpy as jnp
 import numpy as np
@@ -39,13 +39,13 @@ def _check(on: str, sigma: Param | None, trend: object = None, memory: object = 
     for name, prior, link in (("sigma", sigma, "log"), ("trend", trend, "identity"), ("memory", memory, "logit")):
         if prior is not None and (not isinstance(prior, Param) or prior.link != link):
             raise SpecError(f"the prior of {name} is a {_MADE_BY[link]}, got {prior!r}")
-    if rounding is not None and not (_is_number(rounding) and 0 < float(rounding) < np.inf):  # type: ignore[arg-type]
+    if rounding is not None and not (_is_number(rounding) and 0 < float(rounding) < np.inf):
         raise SpecError(
             f"rounding is the step to which responses were rounded, a number above 0 such as 0.01, got {rounding!r}"
         )
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 

@@ -195,8 +195,7 @@ def plot_task(
     ax : Axes, optional
         Where to draw; by default a new figure.
     """
-    options = {"families": families, "prompt": prompt, "beyond": beyond, "prob": prob, "held_back": held_back}
-    table = task_table(fit, task, **options)  # type: ignore[arg-type]
+    table = task_table(fit, task, families=families, prompt=prompt, beyond=beyond, prob=prob, held_back=held_back)
     scores = table[table["kind"].isin([SCORE, HELD_BACK])].dropna(subset=["flops"])
     styles = _styles(scores.rename(columns={"curve": "family"}), families, fit.binding.families)
     ax = new_axes(ax, 8.0, 4.5)

@@ -74,6 +74,8 @@ def efficiency(
 
     Examples
     --------
+    Tests skip the fit, which takes minutes, and what follows it.
+
     >>> import bayescale as bs
     >>> table = bs.load_dataset("benchmark_accuracy", evals=True)
     >>> tasks = ["HellaSwag", "PIQA", "Winogrande", "ARC-E"]
@@ -154,6 +156,8 @@ def prompt_gain(
 
     Examples
     --------
+    Tests skip the fit, which takes minutes, and what follows it.
+
     >>> import bayescale as bs
     >>> table = bs.load_dataset("observational_post_training", evals=True)
     >>> fitted = bs.fit(bs.CapabilityModel(1), table)  # doctest: +SKIP

@@ -113,6 +113,8 @@ def emergence_width(
 
     Examples
     --------
+    Tests skip the fit, which takes minutes, and what follows it.
+
     >>> import bayescale as bs
     >>> table = bs.load_dataset("benchmark_accuracy", evals=True)
     >>> tasks = ["HellaSwag", "PIQA", "Winogrande", "ARC-E"]

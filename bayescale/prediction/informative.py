@@ -58,6 +58,8 @@ def informative_tasks(fit: CapabilityFit, task: str, *, share: float = 0.5, prob
 
     Examples
     --------
+    Tests skip the fit, which takes minutes, and what follows it.
+
     >>> import bayescale as bs
     >>> table = bs.load_dataset("benchmark_accuracy", evals=True)
     >>> tasks = ["HellaSwag", "PIQA", "Winogrande", "ARC-E"]
@@ -122,6 +124,8 @@ def p_better(
 
     Examples
     --------
+    Tests skip the fit, which takes minutes, and what follows it.
+
     >>> import bayescale as bs
     >>> table = bs.load_dataset("benchmark_accuracy", evals=True)
     >>> tasks = ["HellaSwag", "PIQA", "Winogrande", "ARC-E"]
