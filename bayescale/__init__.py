@@ -138,7 +138,7 @@ _HOME = {
     "informative_tasks": "prediction.informative",
     "p_better": "prediction.informative",
     "classical": "prediction.classical",
-    "Backtest": "evaluate.backtest",
+    "Backtest": "evaluate.backtest_result",
     "backtest": "evaluate.backtest",
     "compare": "evaluate.compare",
     "stack": "evaluate.stacking",
@@ -178,7 +178,8 @@ if TYPE_CHECKING:
     from bayescale.decision.forecast import Forecast, forecast
     from bayescale.decision.review import review
     from bayescale.decision.rules import Threshold
-    from bayescale.evaluate.backtest import Backtest, backtest
+    from bayescale.evaluate.backtest import backtest
+    from bayescale.evaluate.backtest_result import Backtest
     from bayescale.evaluate.compare import compare
     from bayescale.evaluate.recommend import recommended
     from bayescale.evaluate.stacking import stack

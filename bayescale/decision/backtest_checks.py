@@ -8,8 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from bayescale.core.findings import Finding, Status
-from bayescale.evaluate.backtest import Backtest
-from bayescale.evaluate.backtest_result import name_of
+from bayescale.evaluate.backtest_result import Backtest, name_of
 from bayescale.models.capability import CapabilityModel
 from bayescale.models.scaling import ScalingModel
 

@@ -15,7 +15,7 @@ from bayescale.decision.prior_checks import priors
 from bayescale.decision.score_checks import review_scores
 from bayescale.decision.subject import Check, Subject
 from bayescale.decision.thresholds import Thresholds
-from bayescale.evaluate.backtest import Backtest
+from bayescale.evaluate.backtest_result import Backtest
 from bayescale.infer.evals_fit import CapabilityFit
 from bayescale.prediction.points import At, Fitted, columns_to_forecast, read_points, unpack
 from bayescale.prediction.scores import AtScores

@@ -17,7 +17,7 @@ from bayescale.decision.fit_checks import convergence_of
 from bayescale.decision.forecast_checks import farthest, judge_distance
 from bayescale.decision.prior_checks import importance_weights
 from bayescale.decision.thresholds import Thresholds
-from bayescale.evaluate.backtest import Backtest
+from bayescale.evaluate.backtest_result import Backtest
 from bayescale.infer.evals_fit import ACCURACY, CapabilityFit
 from bayescale.prediction.points import At
 from bayescale.prediction.scores import AtScores, read_score_points

@@ -13,7 +13,7 @@ import xarray as xr
 from bayescale.core.findings import Finding
 from bayescale.core.names import CHAIN, DRAW, POINT
 from bayescale.decision.thresholds import Thresholds
-from bayescale.evaluate.backtest import Backtest
+from bayescale.evaluate.backtest_result import Backtest
 from bayescale.infer.fit import Fit
 from bayescale.models.noise import to_noise_scale
 from bayescale.prediction.predict import predict

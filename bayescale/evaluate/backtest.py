@@ -13,7 +13,7 @@ from bayescale.core.errors import DataError, SpecError, unknown
 from bayescale.core.names import CHAIN, DRAW, ROW
 from bayescale.data.evals import Evals
 from bayescale.data.runs import Runs, as_runs
-from bayescale.evaluate.backtest_result import Backtest as Backtest
+from bayescale.evaluate.backtest_result import Backtest
 from bayescale.evaluate.cutoffs import rolling
 from bayescale.evaluate.evals_backtest import backtest_scores
 from bayescale.evaluate.recommend import is_positive, recommended

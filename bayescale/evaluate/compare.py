@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bayescale.core.errors import SpecError, unknown
-from bayescale.evaluate.backtest import Backtest
+from bayescale.evaluate.backtest_result import Backtest
 from bayescale.evaluate.mixture import together
 from bayescale.infer.ensemble import unlike_runs
 from bayescale.infer.fit import Fit

@@ -12,7 +12,7 @@ from scipy.special import logsumexp, ndtr, ndtri
 
 from bayescale.core.errors import SpecError
 from bayescale.core.names import ROW
-from bayescale.evaluate.backtest import Backtest
+from bayescale.evaluate.backtest_result import Backtest
 from bayescale.evaluate.scores import LEVELS, Array, percent, rmsle, to_scale
 
 #: Halvings of a bracket, which end below the spacing of float64 in a log response.

@@ -13,7 +13,8 @@ from scipy.special import logsumexp, softmax
 
 from bayescale.core.errors import ConvergenceError, SpecError
 from bayescale.data.runs import Runs
-from bayescale.evaluate.backtest import Backtest, backtest
+from bayescale.evaluate.backtest import backtest
+from bayescale.evaluate.backtest_result import Backtest
 from bayescale.evaluate.mixture import Forecasts, means, score_mixture, together
 from bayescale.evaluate.scores import Array
 from bayescale.infer.ensemble import Ensemble, unlike_runs

@@ -17,7 +17,8 @@ from bayescale.data.runs import Runs
 from bayescale.infer.cache import compilation_cache_of_ours
 from bayescale.infer.convergence import MAX_DIVERGENT, Agreement
 from bayescale.infer.density import dimension
-from bayescale.infer.fit import Fit, agreement_of, assemble, finish, read_runs
+from bayescale.infer.finish import finish
+from bayescale.infer.fit import Fit, agreement_of, assemble, read_runs
 from bayescale.infer.mode import find_mode, scales_to_hold
 from bayescale.infer.programs import Programs, programs
 from bayescale.infer.progress import progress_bar

@@ -20,7 +20,7 @@ from bayescale.data.runs import Runs, as_runs
 from bayescale.infer.cache import compilation_cache_of_ours
 from bayescale.infer.convergence import Agreement, Convergence, diagnose
 from bayescale.infer.evals_fit import SCORES_STEPS, CapabilityFit, fit_evals
-from bayescale.infer.finish import finish as finish
+from bayescale.infer.finish import finish
 from bayescale.infer.programs import programs
 from bayescale.infer.progress import progress_bar
 from bayescale.infer.sample import Draws, sample

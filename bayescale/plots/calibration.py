@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bayescale.evaluate.backtest import Backtest
+from bayescale.evaluate.backtest_result import Backtest
 from bayescale.plots.style import COLOURS, GREY, new_axes, tidy
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from bayescale.core.findings import Status
 from bayescale.data.runs import Runs
 from bayescale.decision.backtest_checks import check_backtest, check_reach, shortfall
 from bayescale.evaluate import backtest as module
-from bayescale.evaluate.backtest import Backtest, backtest
+from bayescale.evaluate.backtest import backtest
+from bayescale.evaluate.backtest_result import Backtest
 from bayescale.evaluate.scores import LEVELS
 from bayescale.infer.fit import Fit
 from bayescale.models.binding import bind

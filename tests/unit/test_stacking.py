@@ -11,7 +11,7 @@ from scipy import stats
 
 import bayescale as bs
 from bayescale.core.errors import DataError, SpecError
-from bayescale.evaluate.backtest import Backtest
+from bayescale.evaluate.backtest_result import Backtest
 from bayescale.evaluate.mixture import Forecasts, score_mixture, together
 from bayescale.evaluate.scores import LEVELS
 from bayescale.evaluate.stacking import stacking_weights, weigh
