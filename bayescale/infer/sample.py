@@ -104,7 +104,7 @@ def sample(
                 z = white.z(warm[-1][:, -1])
         halvings, stretch, results = 0, 1.0, None
         while results is None or (len(kept) < most and agreement(results) is Agreement.NEAR):
-            doing, wanted = ("sampling", least) if len(kept) < least else ("sampling on", len(kept) + max(1, least // 2))
+            doing, wanted = ("sampling", least) if len(kept) < least else ("sampling on", len(kept) + max(1, least // 4))
             while len(kept) < wanted:
                 report(done, max(first + least, done + 1), doing)
                 states, (flat, info) = made.advance(states, False, stretch, keys, z, design, white)

@@ -14,6 +14,9 @@ from bayescale.core.errors import SpecError
 CHUNK = 50
 #: Warm-up of one window of step-size adaptation.
 WINDOW = 150
+#: Depth of the trees of warm-up: while the step is being found trees are as deep as they may be, for draws that only tell the
+#: whitening its scale.
+WARM_DEPTH = 5
 
 
 def _check(chains: int, draws: int, target_accept: float) -> None:
@@ -43,7 +46,7 @@ class Nuts:
     target_accept : float
         Acceptance that the step size is tuned to.
     max_tree_depth : int
-        At most ``2**max_tree_depth - 1`` leapfrog steps a draw.
+        At most ``2**max_tree_depth - 1`` leapfrog steps a draw, and 31 while warming up.
     """
 
     chains: int = 4
@@ -70,7 +73,7 @@ class Nuts:
             potential_fn=potential,
             adapt_mass_matrix=False,
             target_accept_prob=self.target_accept,
-            max_tree_depth=self.max_tree_depth,
+            max_tree_depth=(min(WARM_DEPTH, self.max_tree_depth), self.max_tree_depth),
         )
 
 
@@ -85,7 +88,7 @@ class Hmc:
     chains, draws, max_draws, target_accept
         As for :class:`Nuts`.
     trajectory : float
-        Length of a trajectory in whitened coordinates, where the posterior has about unit scale: at 1.5, some three leapfrog
+        Length of a trajectory in whitened coordinates, where the posterior has about unit scale: at 1.75, some four leapfrog
         steps. A fixed number of steps would be unrolled by the compiler, which takes half as long again.
     max_steps : int
         At most so many leapfrog steps a draw: where the step is short, so is the trajectory, and a chain in a narrow place does
@@ -96,7 +99,7 @@ class Hmc:
     draws: int = 1000
     max_draws: int | None = None
     target_accept: float = 0.8
-    trajectory: float = 1.5
+    trajectory: float = 1.75
     max_steps: int = 100
 
     def __post_init__(self) -> None:
