@@ -11,14 +11,15 @@ import jax
 import numpy as np
 import pandas as pd
 
-from bayescale.core.errors import ConvergenceError, DataError, SpecError
+from bayescale.core.errors import ConvergenceError
 from bayescale.core.numerics import double_precision, to_numpy
 from bayescale.data.runs import Runs
+from bayescale.infer.batches import Bound, check_call, check_siblings, read_all, sibling_labels
 from bayescale.infer.cache import compilation_cache_of_ours
 from bayescale.infer.convergence import MAX_DIVERGENT, Agreement
 from bayescale.infer.density import dimension
 from bayescale.infer.finish import finish
-from bayescale.infer.fit import Fit, agreement_of, assemble, read_runs
+from bayescale.infer.fit import Fit, agreement_of, assemble
 from bayescale.infer.mode import find_mode, scales_to_hold
 from bayescale.infer.programs import Programs, programs
 from bayescale.infer.progress import progress_bar
@@ -27,15 +28,11 @@ from bayescale.infer.samplers import CHUNK, WINDOW, Hmc, Sampler
 from bayescale.infer.siblings import on_link_scale, population, shared
 from bayescale.infer.tree import coordinates, parameter_dims
 from bayescale.infer.whitening import Whitening, learn, whiten
-from bayescale.models.binding import Binding, bind
 from bayescale.models.scaling import ScalingModel
 
 #: Tables that one call of a program advances, the least that will do: each number is a program of its own. More would wait
 #: for their stragglers without being faster.
 TABLES = (4, 16)
-
-#: A table is padded to the longest of its batch, as long as that has no more than so many times its rows.
-LONGEST = 2.5
 
 #: Calls that run side by side.
 THREADS = 2
@@ -53,21 +50,11 @@ SHORTER = 0.6
 BATCH_SAMPLER = Hmc(draws=1000, target_accept=0.9, max_steps=16)
 
 
-@dataclass(frozen=True)
-class _Bound:
-    """One table before anything is computed."""
-
-    key: Any
-    runs: Runs
-    binding: Binding
-    seed: int
-
-
 @dataclass
 class _Table:
     """One table on its way: where its chains are, and what they have drawn."""
 
-    bound: _Bound
+    bound: Bound
     rng: np.random.Generator
     made: Programs
     design: Any
@@ -117,132 +104,70 @@ def fit_many[Key: Hashable](
     Returns
     -------
     dict of key to Fit
-        In the order of ``data``.
+        In the order of ``data``. Ctrl-C ends the work once a table is finished: the finished ones are kept, without ``strict``
+        in the result, else in the error.
 
     Raises
     ------
     DataError
         Naming every table that cannot be used, and why.
     ConvergenceError
-        When ``strict`` and the rule is missed; its ``fit`` holds all of the fits.
+        When ``strict`` and the rule is missed, or not every table was fitted; its ``fit`` holds all of the fits.
+    KeyboardInterrupt
+        When no table was finished yet.
     """
     sampler = sampler or BATCH_SAMPLER
-    _check(model, data, sampler)
-    labels = _labels(siblings, data)
-    bound = _read(model, data, columns, response, seed)
+    check_call(model, data, sampler)
+    labels = sibling_labels(siblings, data)
+    bound = read_all(model, data, columns, response, seed)
     if labels:
-        _check_siblings(bound, labels)
+        check_siblings(bound, labels)
     with double_precision(), compilation_cache_of_ours(), progress_bar(progress, "chunk") as report:
         tables: list[_Table] = []
         for one in bound:
             report(len(tables), len(bound), "finding the modes")
             tables.append(_start(one, sampler))
-        # A first look at every curve is enough to see what siblings have in common.
-        _run(tables, sampler, report, 0 if labels else PASSES)
-        if labels:
-            _pool(tables, labels, seed)
-            _run(tables, sampler, report, PASSES)
-        fits = {t.bound.key: _assembled(t, sampler) for t in tables}
-    for key, label in labels.items():
-        fits[key].tree.attrs["siblings"] = label
-    faults = {key: fit for key, fit in fits.items() if fit.convergence.faults}
-    if strict and faults:
-        told = "\n".join(f"  - {key}: {fit.convergence.faults[0]}" for key, fit in list(faults.items())[:10])
-        more = f"\n  and {len(faults) - 10} more" if len(faults) > 10 else ""
-        advice = "Fit those alone with `fit` and Nuts(); strict=False returns all draws, which are also in the error's `fit`."
-        raise ConvergenceError(f"the chains of {len(faults)} of {len(fits)} tables do not agree:\n{told}{more}\n{advice}", fits)
+        alone = bool(labels)
+        try:
+            # A first look at every curve is enough to see what siblings have in common.
+            _run(tables, sampler, report, 0 if labels else PASSES)
+            if labels:
+                _pool(tables, labels, seed)
+                alone = False
+                _run(tables, sampler, report, PASSES)
+        except KeyboardInterrupt:
+            # What was drawn of a curve alone is not what was asked for of siblings.
+            if alone or all(t.drawn is None for t in tables):
+                raise
+            for t in tables:
+                t.drawn = t.drawn and replace(t.drawn, interrupted=not t.agreed)
+        fits = {t.bound.key: _assembled(t, sampler) for t in tables if t.drawn is not None}
+    for key, fit in fits.items():
+        fit.tree.attrs |= {"siblings": labels[key]} if labels else {}
+    if strict and (said := _refusal(fits, [key for key in data if key not in fits])):
+        raise ConvergenceError(said, fits)
     return fits
 
 
-def _check(model: object, data: Mapping[Any, Any], sampler: object) -> None:
-    if not isinstance(data, Mapping) or not data:
-        raise DataError("`data` is a mapping of keys to tables, with one table at least")
-    if not isinstance(sampler, Hmc):
-        raise SpecError(f"a batch is sampled with Hmc(...), whose trajectories are of one length; got {sampler!r}")
-    models = model if isinstance(model, Mapping) else dict.fromkeys(data, model)
-    missing = [repr(key) for key in data if key not in models]
-    if missing:
-        raise SpecError(f"`model` has none for {', '.join(missing[:5])}")
-    wrong = [f"{key!r} ({type(models[key]).__name__})" for key in data if not isinstance(models[key], ScalingModel)]
-    if wrong:
-        raise SpecError(f"expected a ScalingModel for each table, got another thing for {', '.join(wrong[:5])}")
-
-
-def _labels(siblings: object, data: Mapping[Any, Any]) -> dict[Any, str]:
-    """The label of each table's siblings; none where they are not pooled."""
-    if isinstance(siblings, bool):
-        return dict.fromkeys(data, "all") if siblings else {}
-    if not isinstance(siblings, Mapping):
-        raise SpecError(f"`siblings` is True, False or a mapping of keys to labels, got {type(siblings).__name__}")
-    missing = [repr(key) for key in data if key not in siblings]
-    if missing:
-        raise SpecError(f"`siblings` has no label for {', '.join(missing[:5])}")
-    return {key: str(siblings[key]) for key in data}
-
-
-def _check_siblings(bound: Iterable[_Bound], labels: Mapping[Any, str]) -> None:
-    kinds: dict[str, dict[tuple[str, ...], Any]] = {}
-    for one in bound:
-        model = one.binding.model
-        if model.pooling:
-            raise SpecError(f"{one.key!r}: siblings are pooled by `fit_many`, and its model pools already (over {model.dims})")
-        kinds.setdefault(labels[one.key], {}).setdefault((model.law.name, *shared(one.binding)), one.key)
-    for label, found in kinds.items():
-        if len(found) > 1:
-            told = "; ".join(f"{key!r} has {', '.join(names)}" for names, key in found.items())
-            raise SpecError(f"siblings {label!r} are of one law with one kind of discrepancy: {told}")
-
-
-def _read(
-    model: ScalingModel | Mapping[Any, ScalingModel],
-    data: Mapping[Any, pd.DataFrame | Runs],
-    columns: Mapping[str, str] | None,
-    response: str,
-    seed: int,
-) -> list[_Bound]:
-    """Every table read and bound; what is wrong with any of them is told at once."""
-    models = model if isinstance(model, Mapping) else dict.fromkeys(data, model)
-    read, faults = {}, []
-    for key, table in data.items():
-        try:
-            runs = read_runs(models[key], table, columns=columns, response=response)
-            read[key] = models[key], runs, bind(models[key], runs)
-        except (DataError, SpecError) as error:
-            faults.append(f"{key}: {error}")
+def _refusal(fits: Mapping[Any, Fit], left: list[Any]) -> str:
+    """Which tables have no fit, or one that misses the rule; empty where all have one that meets it."""
+    lines = []
+    if left:
+        shown = ", ".join(map(repr, left[:5])) + (" …" if len(left) > 5 else "")
+        held = "the finished fits are in the error's `fit`, and strict=False returns them"
+        lines.append(f"interrupted, with {len(fits)} of {len(fits) + len(left)} tables fitted: {held}. Left: {shown}")
+    faults = {key: fit for key, fit in fits.items() if fit.convergence.faults}
     if faults:
-        raise DataError(f"{len(faults)} of {len(data)} tables cannot be used:", faults)
-    out = []
-    for members in _batches(read):
-        rows = -(-max(len(read[key][1]) for key in members) // 8) * 8
-        for key in members:
-            found, runs, _ = read[key]
-            out.append(_Bound(key, runs, bind(found, runs, rows=rows), seed))
-    order = {key: i for i, key in enumerate(data)}
-    return sorted(out, key=lambda one: order[one.key])
+        lines.append(f"the chains of {len(faults)} of {len(fits)} tables do not agree:")
+        lines += [f"  - {key}: {fit.convergence.faults[0]}" for key, fit in list(faults.items())[:10]]
+        lines += [f"  and {len(faults) - 10} more"] if len(faults) > 10 else []
+        lines.append(
+            "Fit those alone with `fit` and Nuts(); strict=False returns all draws, which are also in the error's `fit`."
+        )
+    return "\n".join(lines)
 
 
-def _batches(read: Mapping[Any, tuple[ScalingModel, Runs, Binding]]) -> Iterable[list[Any]]:
-    """Tables of one model and structure, of like length."""
-    kinds: dict[Any, list[Any]] = {}
-    for key, (model, _, binding) in read.items():
-        kinds.setdefault((model, _structure(binding)), []).append(key)
-    for members in kinds.values():
-        left = sorted(members, key=lambda key: -len(read[key][1]))
-        while left:
-            longest = len(read[left[0]][1])
-            batch = [key for key in left if len(read[key][1]) * LONGEST >= longest]
-            left = [key for key in left if key not in batch]
-            yield batch
-
-
-def _structure(binding: Binding) -> tuple[Any, ...]:
-    slots = ((name, slot.centered.shape, tuple(p.shape for p in slot.parents)) for name, slot in binding.design.slots.items())
-    path, basis = binding.design.path, binding.design.basis
-    shapes = None if basis is None else tuple(leaf.shape for leaf in jax.tree.leaves(basis))
-    return (*slots, None if path is None else path.span.shape, shapes)
-
-
-def _start(bound: _Bound, sampler: Hmc) -> _Table:
+def _start(bound: Bound, sampler: Hmc) -> _Table:
     """A table with its mode and first whitening."""
     rng = np.random.default_rng([bound.seed, int(bound.runs.digest[:12], 16)])
     design = jax.tree.map(jax.numpy.asarray, bound.binding.design)
@@ -261,9 +186,15 @@ def _run(tables: list[_Table], sampler: Hmc, report: Report, again: int) -> None
         waiting = [t for t in tables if not t.agreed]
         calls = list(_calls(waiting))
         bar = _Bar(report, len(calls) * (windows * (WINDOW // CHUNK) + draws), f"{len(waiting)} of {len(tables)} tables")
-        with ThreadPoolExecutor(THREADS) as pool:
+        pool = ThreadPoolExecutor(THREADS)
+        try:
             for job in [pool.submit(_pass, members, sampler, windows, draws, bar) for members in calls]:
                 job.result()
+        except BaseException:
+            bar.stopped = True
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
         if all(t.agreed for t in tables) or turn == again:
             return
         draws, windows = 2 * draws, WINDOWS_AGAIN
@@ -294,19 +225,22 @@ def _begin_again(table: _Table, normals: Mapping[str, tuple[float, float]]) -> N
     table.design = jax.tree.map(jax.numpy.asarray, design)
     flat = _drawn(table).flat
     _learn([table], flat, flat[:, -1], len(flat))
-    table.agreed = False
+    table.drawn, table.agreed = None, False
 
 
 @dataclass
 class _Bar:
-    """Counts the chunks of a pass, from several threads."""
+    """Counts the chunks of a pass, from several threads, and ends them at their next one."""
 
     report: Report
     total: int
     doing: str
     done: int = 0
+    stopped: bool = False
 
     def __call__(self) -> None:
+        if self.stopped:
+            raise KeyboardInterrupt
         self.done += 1
         self.report(min(self.done, self.total), self.total, self.doing)
 
@@ -315,7 +249,8 @@ def _calls(waiting: list[_Table]) -> Iterable[list[_Table]]:
     """Tables that go through a program together."""
     groups: dict[Any, list[_Table]] = {}
     for table in waiting:
-        groups.setdefault((id(table.made), table.design.y.shape), []).append(table)
+        leaves, there = jax.tree.flatten(table.design)
+        groups.setdefault((id(table.made), there, tuple(leaf.shape for leaf in leaves)), []).append(table)
     for members in groups.values():
         for i in range(0, len(members), TABLES[-1]):
             yield members[i : i + TABLES[-1]]

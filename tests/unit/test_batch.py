@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import jax
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import bayescale as bs
 from bayescale.core.errors import ConvergenceError, DataError, SpecError
 from bayescale.infer import batch
+from bayescale.infer.batches import read_all
 from tests.compilations import compilations
 
 MODEL = bs.ScalingModel("power_law", axes={"x": "params"}, noise=bs.Gaussian())
@@ -40,13 +45,30 @@ def test_each_table_has_a_fit_of_its_own(fits: dict[str, bs.Fit]) -> None:
         assert fit.tree["log_likelihood"]["loss"].sizes["run"] == len(TABLES[key])
 
 
-def test_a_batch_agrees_with_a_fit_alone(fits: dict[str, bs.Fit]) -> None:
-    """Means within six standard errors of their difference."""
-    alone = bs.fit(MODEL, TABLES["b"], sampler=bs.Hmc(draws=400), progress=False)
-    for name in ("A", "alpha", "sigma"):
-        one, other = fits["b"].posterior[name], alone.posterior[name]
-        error = float(one.std()) * np.sqrt(1 / fits["b"].convergence.worst_ess + 1 / alone.convergence.worst_ess)
-        assert abs(float(one.mean() - other.mean())) < 6 * error
+def posterior_on_a_grid(fit: bs.Fit) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation of each parameter by summing over a grid: the model is three logarithms about a line."""
+    names, binding, n = ("A", "alpha", "sigma"), fit.binding, len(fit.data)
+    centers = [(float(np.log(v).mean()), 7 * float(np.log(v).std())) for v in (fit.posterior[name] for name in names)]
+    grid = np.meshgrid(*(np.linspace(c - w, c + w, 81) for c, w in centers), indexing="ij")
+    priors = [binding.design.priors[name] for name in names]
+    log_density = sum(stats.norm.logpdf(at, float(p.loc), float(p.scale)) for at, p in zip(grid, priors, strict=True))
+    amplitude, exponent, sigma = np.exp(grid)
+    for x, y in zip(binding.design.log_x["x"][:n], np.log(binding.design.y[:n]), strict=True):
+        log_density = log_density + stats.norm.logpdf(y, np.log(amplitude) - exponent * x, sigma)
+    weight = np.exp(log_density - log_density.max())
+    weight /= weight.sum()
+    values = {"A": amplitude, "alpha": exponent, "sigma": sigma}
+    means = {name: float((weight * value).sum()) for name, value in values.items()}
+    return {name: (means[name], float(np.sqrt((weight * (v - means[name]) ** 2).sum()))) for name, v in values.items()}
+
+
+@pytest.mark.parametrize("key", TABLES)
+def test_draws_of_a_batch_are_of_the_posterior(fits: dict[str, bs.Fit], key: str) -> None:
+    """Means within five Monte Carlo errors, standard deviations within a tenth, of sums over a grid."""
+    for name, (mean, sd) in posterior_on_a_grid(fits[key]).items():
+        drawn = fits[key].posterior[name]
+        assert abs(float(drawn.mean()) - mean) < 5 * sd / np.sqrt(fits[key].convergence.worst_ess), name
+        assert float(drawn.std()) == pytest.approx(sd, rel=0.1), name
 
 
 def test_the_same_seed_and_nothing_compiled_again(fits: dict[str, bs.Fit]) -> None:
@@ -66,6 +88,83 @@ def test_tables_that_miss_the_rule_get_more_draws_and_are_told_once(monkeypatch:
     monkeypatch.setattr(batch, "PASSES", 1)
     again = bs.fit_many(MODEL, TABLES, sampler=few, seed=3, strict=False)
     assert {fit.posterior.sizes["draw"] for fit in again.values()} == {100}
+
+
+class TestInterrupted:
+    @staticmethod
+    def interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> list[str]:
+        """Ctrl-C while the table after so many is on its way, one at a time; the keys of those that were begun."""
+        begun, work = list[str](), batch._pass
+
+        def counted(members: list[batch._Table], *args) -> None:
+            begun.append(members[0].bound.key)
+            if len(begun) > after:
+                raise KeyboardInterrupt
+            work(members, *args)
+
+        monkeypatch.setattr(batch, "_pass", counted)
+        monkeypatch.setattr(batch, "THREADS", 1)
+        monkeypatch.setattr(batch, "_calls", lambda waiting: [[table] for table in waiting])
+        return begun
+
+    def test_what_was_finished_is_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        begun = self.interrupt(monkeypatch, after=1)
+        said = r"^interrupted, with 1 of 3 tables fitted: .*Left: 'b', 'c'$"
+        with pytest.raises(ConvergenceError, match=said) as stopped:
+            bs.fit_many(MODEL, TABLES, sampler=bs.Hmc(draws=400, max_steps=8), seed=3)
+        assert begun[:2] == ["a", "b"]
+        assert list(stopped.value.fit) == ["a"]
+        kept = stopped.value.fit["a"]
+        assert not kept.convergence.faults
+        assert abs(float(kept.posterior["alpha"].mean()) - ALPHA["a"]) < 4 * float(kept.posterior["alpha"].std())
+        assert kept.tree.attrs["interrupted"] == 0
+
+    def test_draws_that_wait_for_more_are_kept_and_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.interrupt(monkeypatch, after=4)
+        found = bs.fit_many(MODEL, TABLES, sampler=bs.Hmc(draws=50, max_steps=8), seed=3, strict=False)
+        assert [fit.posterior.sizes["draw"] for fit in found.values()] == [100, 50, 50]
+        assert [fit.tree.attrs["interrupted"] for fit in found.values()][1:] == [1, 1]
+
+    def test_before_the_first_table_there_is_nothing_to_keep(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.interrupt(monkeypatch, after=0)
+        with pytest.raises(KeyboardInterrupt):
+            bs.fit_many(MODEL, TABLES, sampler=SHORT, seed=3, strict=False)
+
+    def test_curves_drawn_alone_are_no_siblings(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.interrupt(monkeypatch, after=2)
+        with pytest.raises(KeyboardInterrupt):
+            bs.fit_many(MODEL, TABLES, sampler=SHORT, seed=3, siblings=True, strict=False)
+
+    def test_siblings_that_were_drawn_together_are_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.interrupt(monkeypatch, after=4)
+        found = bs.fit_many(MODEL, TABLES, sampler=SHORT, seed=3, siblings=True, strict=False)
+        assert {key: fit.tree.attrs["siblings"] for key, fit in found.items()} == {"a": "all"}
+
+    def test_calls_on_their_way_end_at_their_next_chunk(self) -> None:
+        bar = batch._Bar(lambda *_: None, 10, "")
+        bar()
+        bar.stopped = True
+        with pytest.raises(KeyboardInterrupt):
+            bar()
+        assert bar.done == 1
+
+
+def test_tables_with_and_without_known_errors_of_a_covariate_are_apart() -> None:
+    """One program takes one set of arrays, of one shape."""
+    sized = TABLES["c"].assign(params_sd=1e7)
+    bound = read_all(MODEL, TABLES | {"c": sized, "d": sized}, None, "loss", 0)
+    assert [bool(one.binding.design.x_se) for one in bound] == [False, False, True, True]
+    tables = [SimpleNamespace(made=None, design=one.binding.design, key=one.key) for one in bound]
+    calls = list(batch._calls(tables))
+    assert [[table.key for table in call] for call in calls] == [["a", "b"], ["c", "d"]]
+    for call in calls:
+        jax.tree.map(lambda *arrays: np.stack(arrays), *(table.design for table in call))
+
+
+def test_a_long_table_among_short_ones_without_errors_is_not_padded_for_them() -> None:
+    long = table(0.1, 24, 0).assign(params_sd=1e7)
+    rows = {one.key: len(one.binding.design.y) for one in read_all(MODEL, TABLES | {"d": long}, None, "loss", 0)}
+    assert rows == {"a": 16, "b": 16, "c": 16, "d": 24}
 
 
 def test_every_bad_table_is_named_at_once() -> None:
