@@ -46,7 +46,7 @@ def check_backtest(backtest: Backtest | None, *, model: ScalingModel | Capabilit
     if backtest is None:
         advice = "Hold the largest runs back, forecast them, and count how many of the intervals cover: backtest(model, data)."
         return [Finding(NAME, Status.NOT_ASSESSED, "not assessed, since no backtest was given", advice=advice)]
-    return [_coverage(backtest), *_fits(backtest), *_same(backtest, model)]
+    return [check_coverage(backtest), *check_fits(backtest), *check_model(backtest, model)]
 
 
 def check_reach(backtest: Backtest, runs: pd.DataFrame, at: pd.DataFrame) -> list[Finding]:
@@ -79,13 +79,15 @@ def shortfall(coverage: float, number: float, nominal: float = NOMINAL) -> float
     return 1.0 if coverage >= 1 else float(stats.beta.cdf(1 - nominal, number - hits, hits + 1))
 
 
-def _coverage(backtest: Backtest) -> Finding:
-    number, coverage = backtest.effective_n, backtest.coverage(NOMINAL)
+def check_coverage(backtest: Backtest, average: float | None = None) -> Finding:
+    """Whether the 90 % intervals covered what came; ``average`` is the coverage of a mixture of such forecasts instead."""
+    number, coverage = backtest.effective_n, backtest.coverage(NOMINAL) if average is None else average
+    whose = "" if average is None else " of the average"
     chance = shortfall(coverage, number)
     units = backtest.points[backtest.by or "cutoff"].nunique()
     what = f"{units} {'group' if backtest.by else 'cut-off'}{'s' * (units != 1)}"
     said = (
-        f"the {NOMINAL:.0%} intervals of the backtest cover {coverage:.0%} of {len(backtest.points)} forecasts "
+        f"the {NOMINAL:.0%} intervals{whose} of the backtest cover {coverage:.0%} of {len(backtest.points)} forecasts "
         f"({backtest.runs} {backtest.what}, {what}: worth {number:.1f} independent ones)"
     )
     if chance < REVIEW_BELOW:
@@ -102,7 +104,8 @@ def _coverage(backtest: Backtest) -> Finding:
     return Finding(NAME, Status.PASS, said, chance, REVIEW_BELOW)
 
 
-def _fits(backtest: Backtest) -> list[Finding]:
+def check_fits(backtest: Backtest) -> list[Finding]:
+    """Fits of a backtest that missed the convergence rule."""
     fits = backtest.fits
     missed = int((~fits["converged"]).sum())
     if not missed:
@@ -111,7 +114,8 @@ def _fits(backtest: Backtest) -> list[Finding]:
     return [Finding(NAME, Status.REVIEW, said, float(missed), 0.0, "Give it a sampler with more draws.")]
 
 
-def _same(backtest: Backtest, model: ScalingModel | CapabilityModel | None) -> list[Finding]:
+def check_model(backtest: Backtest, model: ScalingModel | CapabilityModel | None) -> list[Finding]:
+    """Whether the backtest is of the model under review."""
     if model is None or model == backtest.model:
         return []
     names = f"{backtest.name} there, {name_of(model)} here"

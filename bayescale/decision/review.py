@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from bayescale.core.errors import SpecError
 from bayescale.core.findings import Finding, Review, Status
 from bayescale.data.evals import Evals
 from bayescale.decision.backtest_checks import check_backtest, check_reach
+from bayescale.decision.ensemble_checks import average_calibration, backtests_of, by_member, disagreement, weights
 from bayescale.decision.fit_checks import convergence, data, influence, posterior_predictive
 from bayescale.decision.forecast_checks import extrapolation, groups
 from bayescale.decision.prior_checks import priors
@@ -17,7 +18,9 @@ from bayescale.decision.subject import Check, Subject
 from bayescale.decision.thresholds import Thresholds
 from bayescale.evaluate.backtest_result import Backtest
 from bayescale.infer.evals_fit import CapabilityFit
-from bayescale.prediction.points import At, Fitted, columns_to_forecast, read_points, unpack
+from bayescale.infer.fit import Fit
+from bayescale.prediction.mixing import Answers, Labels, answers, source
+from bayescale.prediction.points import At, Fitted, columns_to_forecast, read_points
 from bayescale.prediction.scores import AtScores
 
 
@@ -63,11 +66,11 @@ CHECKS = (
 def review(
     fit: Fitted | CapabilityFit,
     at: At | AtScores | None = None,
-    backtest: Backtest | None = None,
+    backtest: Backtest | Mapping[str, Backtest] | None = None,
     *,
     thresholds: Thresholds | None = None,
 ) -> Review:
-    """Judge a fit, and the forecast of some points from it.
+    """Judge a fit, or several with weights, and the forecast of some points from it.
 
     Checked, in this order: whether the chains agree; what is worrying about the table; whether the fitted runs look like
     runs that the fit would make (coverage of their intervals, largest residual); single runs that decide the fit (Pareto k of
@@ -76,15 +79,18 @@ def review(
     assessed. Of a fit to scores: whether the chains agree; whether what models have of their own is well described by Laplace's
     approximation; whether the fitted scores look like scores that the fit would make; whether any fitted model is above chance
     on the tasks that are asked for; how far the points lie beyond the fitted models, and whether their families were seen.
+    Of an ensemble: the same of each member that has a draw, under its name (what is found of all of them alike is told once);
+    what its weights rest on, and whether averaging hurt on held-out runs; whether the members disagree at the points.
 
     Parameters
     ----------
-    fit : Fit or Selection, or CapabilityFit
+    fit : Fit, Ensemble, or a selection of one, or CapabilityFit
     at : DataFrame or dict, optional
         Points to forecast, as of :func:`predict`. Without them what depends on them is not assessed.
-    backtest : Backtest, optional
+    backtest : Backtest, or mapping of name to Backtest, optional
         Whether intervals of this model covered what came (:func:`backtest`). Without it calibration is not assessed, and the
-        review says so.
+        review says so. Of an ensemble, one of each member, on the same runs and cut-offs: the coverage of their average is
+        judged.
     thresholds : Thresholds, optional
         Lines to hold the numbers against.
 
@@ -110,21 +116,47 @@ def review(
     >>> [f.message for f in found if f.check == "extrapolation"]
     ['the forecast extrapolates: params of point 0 (7e+10) is 25 times the largest fitted (2.8e+09)']
     """
-    if backtest is not None and not isinstance(backtest, Backtest):
-        raise SpecError(f"backtest: expected what backtest(...) returns, got {type(backtest).__name__}")
+    lines = thresholds or Thresholds()
     if isinstance(fit, CapabilityFit):
-        return review_scores(fit, at, backtest, thresholds or Thresholds())
+        return review_scores(fit, at, _one(backtest), lines)
     if isinstance(at, Evals):
         raise SpecError("expected points of a law, got scores (Evals): a fit of a CapabilityModel takes those")
-    fitted, labels = unpack(fit)
-    points = None if at is None else read_points(fitted, at, labels, columns_to_forecast(fitted))
-    subject = Subject(fitted, points, thresholds or Thresholds(), backtest)
-    agreed = not fitted.convergence.faults
-    findings: list[Finding] = []
-    for entry in CHECKS:
-        if agreed or not entry.draws:
-            findings += entry.run(subject)
-        else:
-            said = "not assessed: it reads draws, and the chains do not agree"
-            findings.append(Finding(entry.name, Status.NOT_ASSESSED, said))
-    return Review(tuple(findings))
+    whole = source(fit)
+    if isinstance(whole, Fit):
+        subject = _subjects(fit, at, _one(backtest), lines).first
+        return Review(tuple(finding for entry in CHECKS for finding in _found(entry, subject)))
+    members = _subjects(fit, at, None, lines).of
+    tested = backtests_of(whole, backtest, list(members))
+    # Calibration is asked of the average, not of its parts.
+    parts = [entry for entry in CHECKS if entry.run is not _calibration]
+    return Review(
+        (
+            *(f for entry in parts for f in by_member({name: _found(entry, one) for name, one in members.items()})),
+            *weights(whole),
+            *disagreement(fit, at, lines),
+            *average_calibration(whole, members, tested),
+        )
+    )
+
+
+def _one(backtest: object) -> Backtest | None:
+    if backtest is not None and not isinstance(backtest, Backtest):
+        raise SpecError(f"backtest: expected what backtest(...) returns, got {type(backtest).__name__}")
+    return backtest
+
+
+def _subjects(asked: Fitted, at: At | None, backtest: Backtest | None, lines: Thresholds) -> Answers[Subject]:
+    """What is judged: a fit, or each member of an ensemble that has a draw."""
+
+    def subject(fitted: Fit, labels: Labels) -> Subject:
+        points = None if at is None else read_points(fitted, at, labels, columns_to_forecast(fitted))
+        return Subject(fitted, points, lines, backtest)
+
+    return answers(asked, 0, subject)
+
+
+def _found(entry: Entry, subject: Subject) -> list[Finding]:
+    if entry.draws and subject.fit.convergence.faults:
+        said = "not assessed: it reads draws, and the chains do not agree"
+        return [Finding(entry.name, Status.NOT_ASSESSED, said)]
+    return list(entry.run(subject))

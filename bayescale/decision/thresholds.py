@@ -26,6 +26,9 @@ class Thresholds:
         Posterior standard deviations by which literature priors may move an answer.
     extrapolation, far_extrapolation : float
         Factor beyond the fitted runs that is worth a look, and beyond which nothing that was seen speaks for the forecast.
+    disagreement : float
+        Distance between medians of an ensemble's members, in widths of their own 90 % intervals. Two normals of one width, in
+        equal parts, have two peaks from two standard deviations on, which is 0.61 of that width.
     """
 
     coverage_review: float = 0.01
@@ -36,6 +39,7 @@ class Thresholds:
     literature_shift: float = 0.3
     extrapolation: float = 3.0
     far_extrapolation: float = 30.0
+    disagreement: float = 0.6
 
     def __post_init__(self) -> None:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
