@@ -29,6 +29,7 @@ def test_the_wheel_has_the_code_its_types_its_tables_and_its_licence(wheel: Path
     names = set(zipfile.ZipFile(wheel).namelist())
     info = f"bayescale-{bayescale.__version__}.dist-info"
     expected = {"bayescale/py.typed", f"{info}/licenses/LICENSE", *(f"bayescale/_bundled/{table}" for table in TABLES)}
+    expected |= {f"bayescale/report/templates/{name}" for name in ("page.html", "style.css")}
     assert expected <= names
     assert not {name.split("/")[0] for name in names} - {"bayescale", info}
 
