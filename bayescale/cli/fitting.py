@@ -144,15 +144,16 @@ def keep_unconverged(error: bs.ConvergenceError, path: Path) -> None:
 
 
 def parameters_table(fitted: bs.Fit, prob: float) -> pd.DataFrame:
-    """Every parameter of the law by group, and the noise."""
+    """Every parameter of the law by group, and those of the noise."""
     import pandas as pd
 
     from bayescale.plots.forest import exponents_table
 
     parts = [exponents_table(fitted, name, prob).assign(parameter=name) for name in fitted.model.law.params]
-    noise = fitted.posterior["sigma"].quantile([0.5, (1 - prob) / 2, (1 + prob) / 2]).to_numpy()
-    cells = ["population", "all runs", "", len(fitted.data), *map(float, noise), "sigma"]
-    parts.append(pd.DataFrame([cells], columns=parts[0].columns))
+    names = [name for name in (*fitted.model.noise.priors, "nu") if name in fitted.posterior]
+    ends = fitted.posterior[names].quantile([0.5, (1 - prob) / 2, (1 + prob) / 2], dim=("chain", "draw"))
+    noise = [["population", "all runs", "", len(fitted.data), *ends[name].to_numpy().tolist(), name] for name in names]
+    parts.append(pd.DataFrame(noise, columns=parts[0].columns))
     table = pd.concat(parts, ignore_index=True)
     return table[["parameter", *table.columns[:-1]]]
 

@@ -56,7 +56,8 @@ Table = Annotated[
     ),
 ]
 FitFile = Annotated[
-    Path, typer.Argument(metavar="FIT", help="A fit that `bayescale fit -o` wrote (netCDF).", show_default=False)
+    Path,
+    typer.Argument(metavar="FIT", help="What `bayescale fit -o` or `bayescale stack -o` wrote (netCDF).", show_default=False),
 ]
 Column = Annotated[
     list[str] | None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 #: Columns of a page when nobody's terminal says how wide it is (a pipe, a file).
 WIDTH = 140
+#: Arguments of the package that are mappings, and the option that says one pair of each.
+OPTIONS = {"columns": "column", "axes": "axis"}
+_MAPPING = rf"(?P<word>{'|'.join(OPTIONS)})=\{{(['\"])(?P<ours>.+?)\2: (['\"])(?P<theirs>.+?)\4\}}"
 STYLES = {"PASS": "green", "REVIEW": "yellow", "FAIL": "red", "GO": "bold green", "NO_GO": "bold red", "HOLD": "bold yellow"}
 
 
@@ -82,8 +87,17 @@ def table(frame: pd.DataFrame, title: str = "") -> None:
 
 def review(found: bs.Review) -> None:
     """The findings of a review, the worst first in the heading."""
-    frame = found.to_frame()[["status", "check"]].assign(finding=[f.text for f in found])
+    frame = found.to_frame()[["status", "check"]].assign(finding=[in_options(f.text) for f in found])
     table(frame, f"review: {found.status}")
+
+
+def in_options(text: str) -> str:
+    """Advice of the package in the words of the command line: ``columns={'loss': 'nats'}`` is ``--column loss=nats``."""
+
+    def option(found: re.Match[str]) -> str:
+        return f"--{OPTIONS[found['word']]} {shlex.quote('='.join((found['ours'], found['theirs'])))}"
+
+    return re.sub(_MAPPING, option, text)
 
 
 def verdict(word: str, text: str) -> None:

@@ -19,7 +19,7 @@ FORM = "RESPONSE OP NUMBER with OP one of <=, <, >=, >, as in 'loss<=2.0' or 'ac
 _PATTERN = re.compile(r"\s*(?P<response>[^\s<>=]+)\s*(?P<op><=|>=|<|>)\s*(?P<value>[^\s<>=]+)\s*")
 
 #: Words of responses that are better when they are higher; others (loss, error, perplexity) are better lower.
-_RISING = ("accuracy", "acc", "score", "reward", "elo", "bleu", "pass", "win", "f1", "auc", "correct", "success")
+_RISING = ("accuracy", "acc", "score", "reward", "elo", "bleu", "pass", "win", "f1", "auc", "correct", "success", "match")
 
 
 class Target(NamedTuple):

@@ -63,7 +63,7 @@ def read_evals(df: object, columns: Mapping[str, str] | None) -> tuple[pd.DataFr
     faults += _accuracies(table) + _items(table) + _chances(table, notes) + _models(table)
     if not faults:
         table = _repeats(table, notes, faults)
-        faults += _lonely(table)
+        faults += lonely(table)
         table = _compute(table, notes)
     return table, notes, faults
 
@@ -171,7 +171,8 @@ def _repeats(table: pd.DataFrame, notes: list[str], faults: list[str]) -> pd.Dat
     return table
 
 
-def _lonely(table: pd.DataFrame) -> list[str]:
+def lonely(table: pd.DataFrame) -> list[str]:
+    """The tasks on which one model has a score, in a sentence."""
     models = table.groupby("task")["model"].nunique()
     alone = [str(task) for task in models.index[models < 2]]
     if not alone:

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bayescale.core.errors import DataError, unknown
-from bayescale.data.eval_checks import LABELS, NUMBERS, read_evals
+from bayescale.data.eval_checks import LABELS, NUMBERS, lonely, read_evals
 from bayescale.data.schema import Mask
 
 
@@ -136,14 +136,24 @@ class Evals:
         return np.searchsorted(np.array(labels, dtype=object), self.table[column].to_numpy(object)).astype(np.int64), labels
 
     def subset(self, mask: Any) -> Evals:
-        """The scores where ``mask`` (boolean, shape (scores,)) is true."""
+        """The scores where ``mask`` (boolean, shape (scores,)) is true.
+
+        What a part lacks is noted and not refused, since a part may be there to be forecast: :meth:`from_frame` refuses a table
+        with a task on which one model has a score, since that says nothing of other models; here ``notes`` tell of it.
+
+        Raises
+        ------
+        DataError
+            When the mask is none, or keeps no score.
+        """
         keep: Mask = np.asarray(mask)
         if keep.shape != (len(self),) or keep.dtype != np.bool_:
             raise DataError(f"expected a boolean mask of shape ({len(self)},), got {keep.dtype} of shape {keep.shape}")
         if not keep.any():
             raise DataError("the mask keeps none of the scores")
         table = self.table.loc[keep].copy()
-        return replace(self, table=table, digest=_digest(table))
+        left = [note for note in lonely(table) if note not in self.notes]
+        return replace(self, table=table, notes=(*self.notes, *left), digest=_digest(table))
 
     def __len__(self) -> int:
         return len(self.table)

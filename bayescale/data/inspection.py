@@ -9,6 +9,7 @@ import pandas as pd
 
 from bayescale.core.findings import Finding, Status
 from bayescale.core.names import IDENTIFIERS
+from bayescale.core.targets import higher_is_better
 from bayescale.data.columns import Request
 from bayescale.data.runs import Runs, assemble
 from bayescale.data.schema import FLOP_PER_PARAM_TOKEN, TOKENS_PER_PARAM, Floats, rows_text
@@ -29,9 +30,6 @@ ROUNDED, MOST_DIGITS, FEWEST_ROUNDED = 1e-3, 4, 5
 
 #: Columns of text that name a run or say something about it, rather than group runs.
 NAMES = {"model", "name", "source", "note", "run_id", *IDENTIFIERS}
-
-#: Responses that are meant to rise with scale.
-RISING = ("accuracy", "score", "elo", "reward", "exact_match")
 
 
 def inspect_runs(
@@ -173,7 +171,7 @@ def _trend(runs: Runs) -> Iterator[Finding]:
     """A response that is no better at larger scale, group by group."""
     scales = [name for name in ("flops", "compute", "params", "tokens", "samples", "steps") if name in runs.table]
     scales = [*(name for name in scales if runs.table[name].nunique() > 1)]
-    if not scales or any(word in runs.response.lower() for word in RISING):
+    if not scales or higher_is_better(runs.response):
         yield Finding(
             "trend", Status.NOT_ASSESSED, f"needs a scale that varies, and a response that should fall (got {runs.response})"
         )

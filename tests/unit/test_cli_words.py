@@ -88,6 +88,19 @@ def test_json_has_no_nan_and_no_infinity() -> None:
     assert got["finding"]["status"] == "FAIL"
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Then say columns={'loss': 'nats'}.", "Then say --column loss=nats."),
+        ("columns={'loss': \"the model's loss\"}: none", """--column 'loss=the model'"'"'s loss': none"""),
+        ("axes={'x': 'params'} or axes={'x': 'tokens'}", "--axis x=params or --axis x=tokens"),
+        ("priors={...} changes them, columns are as they were", "priors={...} changes them, columns are as they were"),
+    ],
+)
+def test_advice_is_in_the_words_of_the_command_line(said: str, shown: str) -> None:
+    assert show.in_options(said) == shown
+
+
 def test_numbers_of_a_column_have_as_many_decimals() -> None:
     assert show.cells([1.65, 1.572, float("nan")]) == ["1.650", "1.572", "–"]
     assert show.cells([0.2647, 0.3]) == ["0.2647", "0.3000"]

@@ -133,6 +133,13 @@ def test_a_loss_that_does_not_fall() -> None:
     assert found.message.startswith("loss does not fall with flops within groups (slope 0.0")
 
 
+@pytest.mark.parametrize(("response", "judged"), [("exact_match", False), ("pass@1", False), ("melody_loss", True)])
+def test_what_should_fall_is_told_by_whole_words(response: str, judged: bool) -> None:
+    found = inspect_runs(table().rename(columns={"loss": response}), response=response)
+    (trend,) = [f for f in found if f.check == "trend"]
+    assert (trend.status is not Status.NOT_ASSESSED) == judged
+
+
 def test_the_trend_is_judged_within_groups() -> None:
     df = table()
     small = df[df["family"] == "A"].query("params < 2e9")

@@ -83,6 +83,20 @@ def test_scores_below_chance_and_absent_ones_are_noted() -> None:
     assert any("1 rows without a score" in note for note in evals.notes)
 
 
+def test_a_part_with_a_task_of_one_model_is_noted() -> None:
+    whole = Evals.from_frame(_scores())
+    task, model = whole.table["task"], whole.table["model"]
+    first = sorted(set(task))[0]
+    part = whole.subset(~((task == first) & (model != model[task == first].iloc[0])).to_numpy())
+    assert set(part.notes) - set(whole.notes) == {
+        f"{first!r}: one model has a score, which says nothing of others; drop the task or add models"
+    }
+    assert part.subset(np.ones(len(part), dtype=bool)).notes == part.notes
+    assert whole.subset(np.ones(len(whole), dtype=bool)).notes == whole.notes
+    with pytest.raises(DataError, match="keeps none"):
+        whole.subset(np.zeros(len(whole), dtype=bool))
+
+
 def test_a_wide_table_is_melted() -> None:
     wide = pd.DataFrame({"family": ["A", "A"], "model": ["a", "b"], "params": [1e9, 2e9], "x": [0.3, 0.5], "y": [0.2, np.nan]})
     evals = Evals.from_wide(wide.assign(z=[0.1, 0.2]), ["x", "z"], chance={"x": 0.25}, n_items={"z": 100})
