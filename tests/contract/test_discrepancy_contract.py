@@ -53,8 +53,12 @@ POOLINGS: dict[str, dict[str, Pooling]] = {
     "": {},
     "pooled": {"level": PartialPooling("family"), "alpha": NoPooling("family")},
 }
-#: Compiling takes seconds: every part alone under the noise that is hardest, all of them together under every one.
-COMPILED = [(name, "t", "") for name in ALONE] + [("drift + misfit + effect", noise, list(POOLINGS)[-1]) for noise in NOISES]
+#: Compiling takes seconds: every part alone under the noise that is hardest, all of them together under every one. Those that
+#: are also among the ones together, whose slopes are looked at one by one, are compiled alone by ``make test-slow``.
+COMPILED: list[Any] = [
+    pytest.param(name, "t", "", marks=[pytest.mark.slow] if name in ("drift", "misfit", "effect") else []) for name in ALONE
+]
+COMPILED += [("drift + misfit + effect", noise, list(POOLINGS)[-1]) for noise in NOISES]
 #: Those whose density is compared, under normal noise: a drift alone is filtered (tests/unit/test_drift.py) but for a memory.
 STATED = [(parts, "normal") for parts in PARTS if parts != "drift"] + [
     (parts, "normal with all") for parts in ("drift", "two effects", "drift + misfit + effect")
@@ -102,10 +106,14 @@ def test_density_and_slope_are_finite_at_draws_of_the_prior(parts: str, noise: s
         energy = jax.jit(
             jax.value_and_grad(potential(binding.model, sites)), compiler_options={"xla_backend_optimization_level": 0}
         )
+
+        @jax.jit  # which leaves out all but the sites, where each operation alone would be compiled
+        def prior(key: Any, design: Any) -> Any:
+            drawn = trace(seed(binding.model, key)).get_trace(design)
+            return jnp.concatenate([site.unconstrain(drawn[site.name]["value"]) for site in sites])
+
         for number in range(3):
-            drawn = made(binding, number)
-            flat = jnp.concatenate([site.unconstrain(drawn[site.name]) for site in sites])
-            value, slope = energy(flat, design)
+            value, slope = energy(prior(jax.random.key(number), design), design)
             assert np.isfinite(value)
             assert np.isfinite(np.asarray(slope)).all()
             for site in sites:
