@@ -15,6 +15,17 @@ COVARIATES = {
     "compute": "as recorded",
 }
 
+#: Covariates that single laws take; a table's columns of these names are read where such a law asks for them.
+COVARIATES_OF_LAWS = {
+    "vocab_params": "parameters of the vocabulary",
+    "vocab_size": "words of the vocabulary",
+    "characters": "characters of text",
+    "experts": "experts",
+    "streams": "parallel streams",
+    "learning_rate": "peak learning rate",
+    "batch": "tokens or sequences of a step",
+}
+
 #: Columns that identify a run without describing its scale.
 IDENTIFIERS = ("seed", "run", "step")
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-import numpy as np
 import xarray as xr
 
-from bayescale.core.errors import SpecError, unknown
+from bayescale.core.errors import SpecError
 from bayescale.core.findings import Finding, Review, Status
-from bayescale.core.names import CHAIN, DRAW, GO, HOLD, NO_GO
+from bayescale.core.names import GO, HOLD, NO_GO
 from bayescale.decision.checks import TABLE_CHECKS
-from bayescale.decision.rules import Threshold, as_threshold, said
+from bayescale.decision.meeting import Meeting, meeting
+from bayescale.decision.rules import AllOf, Threshold, as_threshold, read_targets, said
+from bayescale.decision.utility import Utility, worth
 
-#: A decision stands when the probability is so many Monte Carlo errors away from the line.
+#: A decision stands when what it rests on is so many Monte Carlo errors away from the line.
 ERRORS = 2.0
 
 
@@ -27,29 +28,53 @@ class Decision:
     ----------
     verdict : {"GO", "NO_GO", "HOLD"}
     probability : float
-        Posterior predictive probability that the target is met.
+        Posterior predictive probability that the target is met (all targets, where there are several). Under a
+        :class:`Utility` without a target: that GO is worth more than NO_GO.
     mcse : float
         Monte Carlo standard error of ``probability``.
-    rule : Threshold
+    rule : Threshold, AllOf or Utility
         What was asked.
     findings : tuple of Finding
         Those of the review, PASS ones included.
     reasons : tuple of str
         Why the verdict is what it is, in sentences.
+    utility, utility_mcse : float, optional
+        Under a :class:`Utility`, what GO is worth more than NO_GO in expectation, and the Monte Carlo error of that.
     """
 
     verdict: str
     probability: float
     mcse: float
-    rule: Threshold
+    rule: Threshold | AllOf | Utility
     findings: tuple[Finding, ...]
     reasons: tuple[str, ...]
+    utility: float | None = None
+    utility_mcse: float | None = None
 
     @property
     def headline(self) -> str:
         """Verdict, probability and line in one sentence."""
-        found = f"P({said(self.rule.target)}) = {self.probability:.4g} ± {self.mcse:.2g} (Monte Carlo error)"
+        if isinstance(self.rule, Utility):
+            unit = f" {self.rule.unit}" if self.rule.unit else ""
+            found = f"{self.utility:.4g}{unit} ± {self.utility_mcse:.2g} (Monte Carlo error)"
+            return f"{self.verdict}: expected utility of GO less that of NO_GO = {found}; GO from 0"
+        goal = said(self.rule.target) if isinstance(self.rule, Threshold) else self.rule.target
+        found = f"P({goal}) = {self.probability:.4g} ± {self.mcse:.2g} (Monte Carlo error)"
         return f"{self.verdict}: {found}; GO from {self.rule.probability:.6g}"
+
+    @property
+    def threshold(self) -> Threshold:
+        """The rule of a decision about one target, which figures and pages show on an axis.
+
+        Raises
+        ------
+        SpecError
+            When the decision is about several targets, or a utility.
+        """
+        if not isinstance(self.rule, Threshold):
+            about = f"what is shown is one target on one axis, and this decision is about {self.rule}"
+            raise SpecError(f"{about}: decide about each target alone")
+        return self.rule
 
     @property
     def open_findings(self) -> tuple[Finding, ...]:
@@ -70,20 +95,24 @@ class Decision:
         return f"<p><b>{escape(self.headline)}</b></p><ul>{reasons}</ul>{found}"
 
 
-def decide(draws: xr.Dataset, rule: str | Threshold, review: Review | None = None) -> Decision:
+def decide(
+    draws: xr.Dataset, rule: str | Sequence[str] | Threshold | AllOf | Utility, review: Review | None = None
+) -> Decision:
     """Whether a target is met with the probability that is asked for.
 
     GO when P(target met) is at least two Monte Carlo errors above the rule's probability, NO_GO when it is as far below,
     HOLD between. HOLD too when the review fails; and where the draws say GO but no review of the fit was given, since
-    the probability is worth what the fit is worth. A calibration that was not assessed is told and does not block.
+    the probability is worth what the fit is worth. A calibration that was not assessed is told and does not block. Under a
+    :class:`Utility` the same holds of the expected utility of GO less that of NO_GO, and the line is 0.
 
     Parameters
     ----------
     draws : Dataset
         Draws of :func:`predict` of ``kind="response"``, dims (chain, draw, point). Several points: all must meet the target
-        in the same draw.
-    rule : Threshold or str
-        The target; text (``"loss<=2.0"``) asks for a probability of 0.9.
+        in the same draw. For targets of several responses, one variable each:
+        ``draws.assign(accuracy=others["accuracy"])``.
+    rule : Threshold, AllOf, Utility or str
+        The target; text (``"loss<=2.0"``, or a list of such) asks for a probability of 0.9.
     review : Review, optional
         What :func:`review` found about the fit.
 
@@ -116,64 +145,74 @@ def decide(draws: xr.Dataset, rule: str | Threshold, review: Review | None = Non
     >>> bs.decide(draws, "loss<=2.0").verdict
     'HOLD'
     """
-    rule = as_threshold(rule)
-    values, points = _values(draws, rule)
-    finite = np.isfinite(values).all(axis=-1)
-    met = finite & rule.target.met(values).all(axis=-1)
-    probability = float(met.mean())
-    mcse = _mcse(met, values.max(axis=-1) if "<" in rule.op else values.min(axis=-1))
+    rule = as_rule(rule)
+    if isinstance(rule, Utility):
+        return _by_utility(draws, rule, review)
+    found = meeting(draws, read_targets(rule))
+    probability, mcse = found.probability, found.mcse
+    line = f"{rule.probability:.6g}"
+    verdict, why = _verdict(probability, mcse, rule.probability, f"the probability of {probability:.4g}", line, review)
+    reasons = (why, *_told(found, draws), *_notes(review))
+    return Decision(verdict, probability, mcse, rule, _findings(review), reasons)
+
+
+def as_rule(rule: object) -> Threshold | AllOf | Utility:
+    """A rule, or the one that a text, or a list of texts, stands for."""
+    if isinstance(rule, AllOf | Utility):
+        return rule
+    if isinstance(rule, Sequence) and not isinstance(rule, str) and all(isinstance(one, str) for one in rule):
+        return AllOf(rule)
+    return as_threshold(rule)  # type: ignore[arg-type]  # which says what it expected
+
+
+def _by_utility(draws: xr.Dataset, rule: Utility, review: Review | None) -> Decision:
+    found = worth(draws, rule)
+    unit = f" {rule.unit}" if rule.unit else ""
+    told = f"the expected utility of GO less that of NO_GO, {found.expected:.4g}{unit},"
+    verdict, why = _verdict(found.expected, found.mcse, 0.0, told, "0", review)
+    reasons = [why]
+    if found.met is not None:
+        line = rule.break_even(found.cost)
+        said_cost = f"the run costs {found.cost:.4g}{unit}"
+        reasons.append(f"P({AllOf(rule.target).target}) = {found.probability:.4g}; {said_cost}, so GO pays from {line:.4g} on")
+        reasons += _told(found.met, draws)
+        if not 0 < line < 1:
+            reasons.append("no probability of success changes that" if line > 0 else "GO pays whether the target is met or not")
+    else:
+        reasons.append(f"GO is worth more than NO_GO in {found.probability:.4g} of the draws")
+    chance = found.probability, found.probability_mcse
+    return Decision(verdict, *chance, rule, _findings(review), (*reasons, *_notes(review)), found.expected, found.mcse)
+
+
+def _told(found: Meeting, draws: xr.Dataset) -> list[str]:
+    """What a reader of the probability must know of how it was counted."""
     reasons = []
-    if points > 1:
-        reasons.append(f"all {points} points must meet the target in the same draw (joint probability)")
-    if not finite.all():
-        reasons.append(f"{int((~finite).sum())} of {finite.size} draws are not finite: they count as missing the target")
+    if found.points > 1:
+        reasons.append(f"all {found.points} points must meet the target in the same draw (joint probability)")
+    if len(found.worst) > 1:
+        reasons.append(f"all {len(found.worst)} targets must be met in the same draw (joint probability)")
+    if found.lost:
+        reasons.append(f"{found.lost} of {found.met.size} draws are not finite: they count as missing the target")
     if draws.attrs.get("kind") == "mean":
         reasons.append("the draws are of the law's mean: a run scatters about it, which this probability leaves out")
-    verdict, why = _verdict(probability, mcse, rule, review)
-    return Decision(verdict, probability, mcse, rule, review.findings if review else (), (why, *reasons, *_notes(review)))
+    return reasons
 
 
-def _values(draws: xr.Dataset, rule: Threshold) -> tuple[np.ndarray, int]:
-    """Draws (chain, draw, point) of the rule's response, and the number of points."""
-    if not isinstance(draws, xr.Dataset):
-        raise SpecError(f"draws are the Dataset that predict returns, got {type(draws).__name__}")
-    names = [str(name) for name in draws.data_vars]
-    if rule.response not in names:
-        raise SpecError(f"the draws are not of the rule's response: {unknown('response', rule.response, names)}")
-    response = draws[rule.response]
-    lacking = [d for d in (CHAIN, DRAW) if d not in response.dims]
-    if lacking:
-        raise SpecError(f"the draws lack the dimension {' and '.join(lacking)}: expected those of predict, got {response.dims}")
-    values = response.transpose(CHAIN, DRAW, ...).to_numpy()
-    values = values.reshape(*values.shape[:2], -1).astype(float)
-    if not values.size:
-        raise SpecError("there is no draw or no point to decide about")
-    return values, values.shape[-1]
+def _findings(review: Review | None) -> tuple[Finding, ...]:
+    return review.findings if review else ()
 
 
-def _mcse(met: np.ndarray, worst: np.ndarray) -> float:
-    """Monte Carlo error of the mean of the indicator; of the worst point where all draws agree."""
-    from arviz_stats.base import array_stats  # costs a second to import
-
-    if met.any() and not met.all():
-        error = float(array_stats.mcse(met.astype(float), chain_axis=0, draw_axis=1, method="mean"))
-        if math.isfinite(error) and error > 0:
-            return error
-    size = float(array_stats.ess(worst, chain_axis=0, draw_axis=1, method="bulk")) if np.isfinite(worst).all() else math.nan
-    return 1.5 / (min(size, met.size) if math.isfinite(size) else met.size)
-
-
-def _verdict(probability: float, mcse: float, rule: Threshold, review: Review | None) -> tuple[str, str]:
-    line, margin = rule.probability, ERRORS * mcse
-    told = f"the probability of {probability:.4g}"
+def _verdict(value: float, mcse: float, line: float, told: str, shown: str, review: Review | None) -> tuple[str, str]:
+    """The verdict on a number that must lie above a line, and why."""
+    margin = ERRORS * mcse
     if review is not None and review.status is Status.FAIL:
         failed = ", ".join(dict.fromkeys(f.check for f in review.only(Status.FAIL)))
-        return HOLD, f"the review fails ({failed}), so the probability is not to be relied on"
-    if probability <= line - margin:
-        return NO_GO, f"{told} is below {line:.6g} by more than two Monte Carlo errors"
-    if probability < line + margin:
-        return HOLD, f"{told} is within two Monte Carlo errors ({margin:.2g}) of {line:.6g}: draw more, or move the line"
-    above = f"{told} is above {line:.6g} by more than two Monte Carlo errors"
+        return HOLD, f"the review fails ({failed}), so the draws are not to be relied on"
+    if value <= line - margin and value != line:
+        return NO_GO, f"{told} is below {shown} by more than two Monte Carlo errors"
+    if value < line + margin or value == line:
+        return HOLD, f"{told} is within two Monte Carlo errors ({margin:.2g}) of {shown}: draw more, or move the line"
+    above = f"{told} is above {shown} by more than two Monte Carlo errors"
     if review is None:
         return HOLD, f"{above}, but no review of the fit was given, and without one there is no GO"
     assessed = {f.check for f in review if f.status is not Status.NOT_ASSESSED}

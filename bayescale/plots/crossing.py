@@ -66,6 +66,23 @@ def plot_crossover(
         Probability of the interval of the crossing, among the draws that have one.
     ax : Axes, optional
         Where to draw; by default a new figure.
+
+    Raises
+    ------
+    SpecError
+        When the draws are not of :func:`crossover`.
+
+    Examples
+    --------
+    Draws in which the second is better from 1e9 or 1e10 params on:
+
+    >>> import bayescale as bs
+    >>> scale = np.array([1e8, 3e9, 1e11])
+    >>> crossing = ((CHAIN, DRAW), np.tile([1e9, 1e10], (4, 50)))
+    >>> found = {"params": crossing, "p_none": 0.0, "p_b_better": ("scale", [0.0, 0.5, 1.0])}
+    >>> ax = bs.plot_crossover(xr.Dataset(found, {"scale": scale}), names=("dense", "sparse"))
+    >>> ax.get_ylabel()
+    'P(sparse better)'
     """
     table, along = crossover_table(draws), _along(draws)
     ax = new_axes(ax, 7.0, 4.0)

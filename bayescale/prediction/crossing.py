@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from bayescale.core.errors import SpecError
 from bayescale.core.names import CHAIN, DRAW
 from bayescale.core.targets import higher_is_better
 from bayescale.infer.fit import Fit
+from bayescale.prediction.methods import AnyCurve, Costs, Method, common_range, traced_along
 from bayescale.prediction.mixing import Labels, fits_of, labels_of, source
 from bayescale.prediction.parameters import generator
-from bayescale.prediction.paths import Array, Curve, Mixture, Path, Traced, read_range, trace
+from bayescale.prediction.paths import Array, Path
 from bayescale.prediction.points import At, Fitted
 from bayescale.prediction.roots import bisect, first_change, log_grid
 
@@ -80,35 +82,16 @@ def crossover(
     >>> bool(0 <= found["p_none"] <= 1)
     True
     """
-    _same_response(a, b)
-    traced_a, traced_b = trace(a, along, path, at, seed), trace(b, along, path, at, seed)
-    if (number := len(traced_a.curves)) > 1:
-        raise SpecError(f"`at` is one point for a crossover, got {number}")
-    low, high = read_range(within, (*traced_a.ways, *traced_b.ways))
-    traced_a, traced_b = (t.departing(low, high, generator(seed, 4 + i)) for i, t in enumerate((traced_a, traced_b)))
-    grid = log_grid(low, high)
-    curve_a, curve_b, chains = _pair(traced_a, traced_b, seed, together=source(a) is source(b))
-    sign = 1.0 if higher_is_better(source(a).response) else -1.0
-
-    def gap(scale: Array, first: Curve | Mixture = curve_a, second: Curve | Mixture = curve_b) -> Array:
-        """How much better ``b`` is, as a part of ``a``."""
-        base = first(scale)
-        return sign * (second(scale) - base) / np.abs(base)
-
-    ahead = gap(grid)
-    ahead[np.abs(ahead) < ALIKE] = 0.0
+    found = compare(a, b, along, path, at, within, seed)
+    grid, ahead = found.grid, found.ahead
     before, after = first_change(ahead)
-    found = np.full(len(after), np.nan)
-    crossing = np.flatnonzero(after > 0)
-    if crossing.size:
-        few_a, few_b = curve_a.take(crossing), curve_b.take(crossing)
-        ends = grid[before[crossing]], grid[after[crossing]]
-        found[crossing] = bisect(lambda s: gap(s[:, None], few_a, few_b)[:, 0], *ends)
+    scales = found.between(before, after)
+    chains = found.chains
     shape = tuple(len(chains[d]) for d in (CHAIN, DRAW))
     out = xr.Dataset(
         {
-            along: ((CHAIN, DRAW), found.reshape(shape)),
-            "p_none": float(np.isnan(found).mean()),
+            along: ((CHAIN, DRAW), scales.reshape(shape)),
+            "p_none": float(np.isnan(scales).mean()),
             "p_b_better": (SCALE, (ahead > 0).mean(axis=0)),
         },
         coords={**chains, SCALE: grid, f"{along}_grid": (SCALE, grid)},
@@ -117,20 +100,83 @@ def crossover(
     return out.assign_attrs(**_order(ahead, before), **names, along=along, path=_told(path), seed=int(seed))
 
 
-def _pair(a: Traced, b: Traced, seed: int, *, together: bool) -> tuple[Curve | Mixture, Curve | Mixture, Mapping[str, Any]]:
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Two methods on one axis.
+
+    Parameters
+    ----------
+    a, b : curve
+        With as many draws each, draw by draw.
+    chains : mapping
+        Coordinates of chain and draw.
+    grid : array (scale,)
+    ahead : array (draw, scale)
+        How much better ``b`` is, as a part of ``a``; 0 where they are one.
+    sign : float
+        1 where a higher response is better, else -1.
+    """
+
+    a: AnyCurve
+    b: AnyCurve
+    chains: Mapping[str, Any]
+    grid: Array
+    ahead: Array
+    sign: float
+
+    def between(self, before: NDArray[np.int64], after: NDArray[np.int64]) -> Array:
+        """Where the two cross between two points of the grid, shape (draw,); NaN where ``after`` is negative."""
+        found = np.full(len(after), np.nan)
+        crossing = np.flatnonzero(after > 0)
+        if crossing.size:
+            few_a, few_b = self.a.take(crossing), self.b.take(crossing)
+            ends = self.grid[before[crossing]], self.grid[after[crossing]]
+            found[crossing] = bisect(lambda s: gap(few_a, few_b, self.sign, s[:, None])[:, 0], *ends)
+        return found
+
+
+def compare(
+    a: Fitted,
+    b: Fitted,
+    along: str,
+    path: Path | None,
+    at: At | None,
+    within: tuple[float, float] | None,
+    seed: int,
+    cost: Costs | None = None,
+) -> Comparison:
+    """Two methods on one axis, or along what they cost; what makes no sense is refused as by :func:`crossover`."""
+    same_response([a, b])
+    methods = traced_along([a, b], along, path, at, cost, seed)
+    low, high = common_range(methods, within)
+    first, second = (one.departing(low, high, generator(seed, 4 + i)) for i, one in enumerate(methods))
+    grid = log_grid(low, high)
+    curve_a, curve_b, chains = paired(first, second, seed, together=source(a) is source(b))
+    sign = 1.0 if higher_is_better(source(a).response) else -1.0
+    ahead = gap(curve_a, curve_b, sign, grid)
+    ahead[np.abs(ahead) < ALIKE] = 0.0
+    return Comparison(curve_a, curve_b, chains, grid, ahead, sign)
+
+
+def gap(a: AnyCurve, b: AnyCurve, sign: float, scale: Array) -> Array:
+    """How much better ``b`` is, as a part of ``a``."""
+    base = a(scale)
+    return np.asarray(sign * (b(scale) - base) / np.abs(base))
+
+
+def paired(a: Method, b: Method, seed: int, *, together: bool) -> tuple[AnyCurve, AnyCurve, Mapping[str, Any]]:
     """Curves with as many draws each, and the chains and draws that they are numbered by.
 
     Draws of one fit stay together: what is uncertain for both cancels. Those of two fits are put in random order, or the
     progress of two chains from like starts would look like dependence; the longer is cut.
     """
-    (curve_a,), (curve_b,) = a.curves, b.curves
     if together:
-        return curve_a, curve_b, a.chains
-    sizes = curve_a.draws, curve_b.draws
+        return a.curve, b.curve, a.chains
+    sizes = a.curve.draws, b.curve.draws
     mixed = generator(seed, 2).permutation(max(sizes))[: min(sizes)]
     shorter = a if sizes[0] <= sizes[1] else b
     chains = {d: shorter.chains[d] for d in (CHAIN, DRAW)}
-    return (curve_a, curve_b.take(mixed), chains) if shorter is a else (curve_a.take(mixed), curve_b, chains)
+    return (a.curve, b.curve.take(mixed), chains) if shorter is a else (a.curve.take(mixed), b.curve, chains)
 
 
 def _order(ahead: Array, before: NDArray[np.int64]) -> dict[str, str]:
@@ -143,13 +189,16 @@ def _order(ahead: Array, before: NDArray[np.int64]) -> dict[str, str]:
     return {"better_before": first, "better_after": "a" if first == "b" else "b"}
 
 
-def _same_response(a: Fitted, b: Fitted) -> None:
-    (one, *_), (two, *_) = fits_of(a), fits_of(b)
-    if one.response != two.response:
-        raise SpecError(f"the fits have different responses, {one.response!r} and {two.response!r}: there is no crossover")
-    units = [_unit(one, labels_of(a)), _unit(two, labels_of(b))]
-    if all(units) and units[0] != units[1]:
-        raise SpecError(f"{one.response} is in {units[0]} in a and in {units[1]} in b: convert one of the tables")
+def same_response(methods: Sequence[Fitted]) -> None:
+    """Refuse methods whose responses, or the units of them, differ."""
+    a, *others = methods
+    for b in others:
+        (one, *_), (two, *_) = fits_of(a), fits_of(b)
+        if one.response != two.response:
+            raise SpecError(f"the fits have different responses, {one.response!r} and {two.response!r}: there is no crossover")
+        units = [_unit(one, labels_of(a)), _unit(two, labels_of(b))]
+        if all(units) and units[0] != units[1]:
+            raise SpecError(f"{one.response} is in {units[0]} in a and in {units[1]} in b: convert one of the tables")
 
 
 def _unit(fit: Fit, labels: Labels) -> str:

@@ -10,11 +10,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayescale.core.errors import DataError, NotIdentifiedError, SpecError
+from bayescale.core.errors import BayescaleError, DataError, NotIdentifiedError, SpecError
 from bayescale.core.names import CHAIN, DRAW, POINT
-from bayescale.data.schema import FLOP_PER_PARAM_TOKEN, TOKENS_PER_PARAM
+from bayescale.data.schema import FEWEST_PARAMS, FLOP_PER_PARAM_TOKEN, TOKENS_PER_PARAM
 from bayescale.infer.fit import Fit
 from bayescale.laws.base import get_law
+from bayescale.prediction.cost import Cost
+from bayescale.prediction.cost_fit import FittedCost
 from bayescale.prediction.mixing import Labels, mixed_draws
 from bayescale.prediction.parameters import generator, parameter_draws
 from bayescale.prediction.points import LINKED, Fitted, columns_of, complete, coordinates_of, read_points
@@ -33,13 +35,16 @@ LARGEST = 1e24
 EDGE = 1e-3
 #: Tokens that stray less than this (in log) from a power of params tell nothing apart.
 IN_STEP = 0.02
+#: Step in log size by which the slope of a law along a line of equal cost is told.
+STEP = 1e-3
 
 
 def compute_optimal(
     fit: Fitted,
     flops: float | Sequence[float],
     *,
-    cost: CostFunction | None = None,
+    cost: CostFunction | Cost | FittedCost | None = None,
+    max_tokens: float | None = None,
     at: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -54,8 +59,12 @@ def compute_optimal(
     fit : Fit, Ensemble, or a selection of one
     flops : float or sequence of float
         Budgets, FLOP (or the unit of ``cost``).
-    cost : callable, optional
-        ``cost(params, tokens)`` on arrays of one shape; by default 6·params·tokens.
+    cost : Cost, FittedCost or callable, optional
+        ``Cost(inference_tokens=1e13)`` for a budget that pays for serving too; a fitted cost goes in with its own draws; a
+        function is ``cost(params, tokens)`` on arrays of one shape. By default 6·params·tokens.
+    max_tokens : float, optional
+        Tokens that there are: where the optimum would take more, all of them, and the rest of the budget for size. A law of one
+        pass over the data is not asked about a second.
     at : mapping, optional
         Group labels, one for all budgets or a list of one each.
     seed : int
@@ -66,15 +75,16 @@ def compute_optimal(
     Dataset
         ``params``, ``tokens``, ``tokens_per_param``, the response (of the law, without noise), dims (chain, draw, point); NaN
         in draws without an optimum of finite size and data, whose share is ``p_none`` (point). Coordinate ``flops`` along
-        ``point``. For ``chinchilla`` (of an ensemble, where
-        every law is it) also ``allocation_exponent``, ``a = beta/(alpha+beta)`` of ``N* = G (C/6)^a``.
+        ``point``: the budget, in the unit of the cost. For ``chinchilla`` (of an ensemble, where every law is it) also
+        ``allocation_exponent``, ``a = beta/(alpha+beta)`` of ``N* = G (C/6)^a``. With ``max_tokens``, ``p_capped`` (point): the
+        share of draws that would take more.
 
     Raises
     ------
     NotIdentifiedError
         When the law has no size or no data, or the fitted table tells nothing of one of them.
     SpecError, DataError
-        When the budget, the cost or ``at`` makes no sense.
+        When the budget, the cost or ``at`` makes no sense; when a budget buys nothing.
 
     Examples
     --------
@@ -88,9 +98,13 @@ def compute_optimal(
     >>> sorted(bs.compute_optimal(fitted, 5.76e23).data_vars)
     ['allocation_exponent', 'loss', 'p_none', 'params', 'tokens', 'tokens_per_param']
     """
-    _check_cost(cost)
-    out = mixed_draws(fit, seed, lambda one, labels: _optima(one, labels, flops, cost, at, seed))
+    check_cost(cost)
+    if max_tokens is not None and (isinstance(max_tokens, bool) or not 0 < max_tokens < np.inf):
+        raise SpecError(f"max_tokens is a positive number of tokens, got {max_tokens!r}")
+    out = mixed_draws(fit, seed, lambda one, labels: _optima(one, labels, flops, cost, max_tokens, at, seed))
     out["p_none"] = out["params"].isnull().mean((CHAIN, DRAW))
+    if max_tokens is not None:
+        out["p_capped"] = (out["tokens"] >= max_tokens * (1 - 1e-9)).mean((CHAIN, DRAW))
     return out
 
 
@@ -98,7 +112,8 @@ def _optima(
     fit: Fit,
     labels: Labels,
     flops: float | Sequence[float],
-    cost: CostFunction | None,
+    cost: CostFunction | Cost | FittedCost | None,
+    max_tokens: float | None,
     at: Mapping[str, Any] | None,
     seed: int,
 ) -> xr.Dataset:
@@ -106,20 +121,25 @@ def _optima(
     table = _budgets(fit, flops, at, labels)
     drawn = parameter_draws(fit, table, generator(seed, 0))
     shape = next(iter(drawn.values())).shape
+    charge = charge_of(cost, shape[0] * shape[1], seed)
     found = {name: np.empty(shape) for name in ("params", "tokens", fit.response)}
     for point, budget in enumerate(table["flops"]):
         here = {name: values[..., point].reshape(-1, 1) for name, values in drawn.items()}
-        params, tokens = optimal_size_and_data(fit, here, np.array([[budget]]), cost, scan=True)
+        _refuse_nothing(budget, charge)
+        params, tokens = optimal_size_and_data(fit, here, np.array([[budget]]), charge, scan=True)
+        if max_tokens is not None:
+            params, tokens = _capped(fit, here, (params, tokens), float(budget), float(max_tokens), charge)
         mean = law_at(fit, {"params": params, "tokens": tokens}, here)
         for name, values in (("params", params), ("tokens", tokens), (fit.response, mean)):
             found[name][..., point] = values.reshape(shape[:2])
     found[TOKENS_PER_PARAM] = found["tokens"] / found["params"]
-    if has_closed_form(fit) and cost is None:
+    if has_closed_form(fit) and charge is None and max_tokens is None:
         found["allocation_exponent"] = drawn["beta"] / (drawn["alpha"] + drawn["beta"])
     order = ("params", "tokens", TOKENS_PER_PARAM, fit.response, "allocation_exponent")
     coords = coordinates_of(table, fit.response) | {d: fit.posterior.coords[d] for d in (CHAIN, DRAW)}
     out = xr.Dataset({n: ((CHAIN, DRAW, POINT), found[n]) for n in order if n in found}, coords=coords)
-    said = "6·params·tokens" if cost is None else str(getattr(cost, "__name__", "stated"))
+    said = cost.said if isinstance(cost, Cost | FittedCost) else str(getattr(cost, "__name__", "stated"))
+    said = "6·params·tokens" if cost is None else said
     return out.assign_attrs(cost=said, seed=int(seed), law=fit.model.law.name, response=fit.response)
 
 
@@ -201,16 +221,85 @@ def _charge(cost: CostFunction, params: Array, tokens: Array) -> Array:
     return np.asarray(cost(params, tokens), dtype=np.float64)
 
 
-def _check_cost(cost: CostFunction | None) -> None:
-    """Whether a stated cost takes arrays, and rises with both."""
+def charge_of(cost: CostFunction | Cost | FittedCost | None, number: int, seed: int) -> CostFunction | None:
+    """A cost as a function of params and tokens, arrays (draw, scale); None where it is 6·params·tokens.
+
+    Parameters
+    ----------
+    number : int
+        Draws of the fit, each of which is paired with one of a fitted cost.
+    """
+    if isinstance(cost, Cost):
+        return None if cost == Cost() else cost.at_size
+    if not isinstance(cost, FittedCost):
+        return cost
+    level, size, data = (column[:, None] for column in cost.resampled(number, seed).T)
+    if min(size.min(), data.min()) <= 0:
+        share = float(((size <= 0) | (data <= 0)).mean())
+        raise SpecError(
+            f"the fitted cost falls with size or data in {share:.0%} of its draws: it takes runs that tell them apart"
+        )
+
+    def charge(params: Array, tokens: Array) -> Array:
+        logs = size * (np.log(params) - cost.center[0]) + data * (np.log(tokens) - cost.center[1])
+        return np.asarray(np.exp(level + logs))
+
+    return charge
+
+
+def _refuse_nothing(budget: float, cost: CostFunction | None) -> None:
+    """Refuse a budget that does not pay for the smallest model on a single token."""
+    one = np.array([[FEWEST_PARAMS]])
+    least_cost = FLOP_PER_PARAM_TOKEN * FEWEST_PARAMS if cost is None else float(_charge(cost, one, np.ones((1, 1))).min())
+    if budget < least_cost:
+        said = f"a model of {FEWEST_PARAMS:g} parameters on a single token costs {least_cost:.3g}"
+        raise SpecError(f"a budget of {budget:.3g} buys nothing: {said}. Is it in another unit?")
+
+
+def _capped(
+    fit: Fit,
+    parameters: Mapping[str, Array],
+    found: tuple[Array, Array],
+    budget: float,
+    most: float,
+    cost: CostFunction | None,
+) -> tuple[Array, Array]:
+    """The optimum where no more than so many tokens can be had; a law has one minimum along the line of equal cost."""
+    params, tokens = found
+    full = np.full(params.shape, most)
     if cost is None:
+        size = budget / (FLOP_PER_PARAM_TOKEN * full)
+    else:
+        ones = np.ones(params.shape)
+        size = bisect(lambda n: _charge(cost, n, full) - budget, ones, LARGEST * ones)
+        size = np.where(_charge(cost, ones, full) < budget, size, np.nan)
+    # Without an optimum inside, the loss falls all the way to one end: to that of more data, or to that of more size.
+    there = _tokens(cost, size * np.exp(STEP), np.full(params.shape, budget))
+    here = law_at(fit, {"params": size, "tokens": full}, parameters)
+    falls = here < law_at(fit, {"params": size * np.exp(STEP), "tokens": there}, parameters)
+    over = (tokens > most) | (np.isnan(tokens) & falls)
+    return np.where(over, size, params), np.where(over & np.isfinite(size), full, tokens)
+
+
+def check_cost(cost: CostFunction | Cost | FittedCost | None) -> None:
+    """Refuse a cost that does not take arrays, or does not rise with both size and data.
+
+    Raises
+    ------
+    SpecError
+    """
+    if cost is None or isinstance(cost, FittedCost):
         return
     form = "`cost` is a function of params and tokens (arrays) to FLOP, positive and increasing in both"
+    if isinstance(cost, Cost):
+        cost = cost.at_size
     if not callable(cost):
         raise SpecError(f"{form}; got {type(cost).__name__}")
     params, tokens = np.array([[1e8, 1e9], [1e8, 1e9]]), np.array([[1e9, 1e9], [1e10, 1e10]])
     try:
         got = _charge(cost, params, tokens)
+    except BayescaleError:
+        raise
     except Exception as error:
         raise SpecError(f"{form}; called with arrays, it raised {type(error).__name__}: {error}") from error
     if got.shape != (2, 2) or not ((got > 0).all() and (np.diff(got, axis=0) > 0).all() and (np.diff(got, axis=1) > 0).all()):

@@ -115,7 +115,7 @@ def read_points(fit: Fit, at: At, labels: Mapping[str, str], needed: Iterable[st
     DataError
         Naming everything that is wrong, with the rows.
     """
-    frame = _frame(at).drop(columns=[fit.response, CHAIN, DRAW, POINT], errors="ignore")
+    frame = as_frame(at).drop(columns=[fit.response, CHAIN, DRAW, POINT], errors="ignore")
     faults: list[str] = []
     for column, label in labels.items():
         if column in frame and (frame[column].astype(str) != label).any():
@@ -158,7 +158,7 @@ def _is_scalar(value: Any) -> bool:
     return isinstance(value, str) or np.ndim(value) == 0
 
 
-def _frame(at: At) -> pd.DataFrame:
+def as_frame(at: At) -> pd.DataFrame:
     """A new frame, its rows numbered from 0; numbers and labels alone are repeated along the lists beside them."""
     if isinstance(at, Runs):
         at = at.table

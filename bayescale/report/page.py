@@ -134,7 +134,7 @@ def _environment() -> Environment:
 def _shown(report: DecisionReport) -> dict[str, Any]:
     """What the template says, in words."""
     decision = report.decision
-    rule = decision.rule
+    rule = decision.threshold
     return {
         "title": report.title,
         "verdict": decision.verdict,
@@ -178,7 +178,7 @@ def _counts(report: DecisionReport) -> str:
 
 def _summary(report: DecisionReport) -> list[tuple[str, str]]:
     """The page in four or five lines."""
-    response = report.decision.rule.response
+    response = report.decision.threshold.response
     lines = []
     for row in (row for _, row in report.forecast.head(3).iterrows()):
         which = "" if len(report.forecast) == 1 else f" of {row['run']}"
@@ -198,8 +198,15 @@ def _summary(report: DecisionReport) -> list[tuple[str, str]]:
 
 
 def _forecast(report: DecisionReport) -> Table:
-    response = report.decision.rule.response
-    header = ["run", "median", "lower", "upper", "standard deviation", f"P({target_in_words(report.decision.rule.target)})"]
+    response = report.decision.threshold.response
+    header = [
+        "run",
+        "median",
+        "lower",
+        "upper",
+        "standard deviation",
+        f"P({target_in_words(report.decision.threshold.target)})",
+    ]
     rows = [
         [row["run"], *(number(row[c]) for c in ("median", "lower", "upper", "sd")), percent(row["p_met"])]
         for _, row in report.forecast.iterrows()
@@ -251,7 +258,7 @@ def _changes(report: DecisionReport) -> list[str]:
         said.append(f"The review fails ({checks}): while it does, neither a target nor a larger run changes HOLD.")
     said += [_printed(text) for text in report.flips["sentence"]]
     if report.scales is not None:
-        said.append(_turning(report, whole_percent(report.decision.rule.probability)))
+        said.append(_turning(report, whole_percent(report.decision.threshold.probability)))
     if report.shares is not None:
         said.append(_due(report.shares))
     return said
@@ -260,7 +267,7 @@ def _changes(report: DecisionReport) -> list[str]:
 def _due(shares: pd.DataFrame) -> str:
     """What the uncertainty is due to, the most first."""
     first = shares.iloc[0]
-    parts = sorted(((float(first[name]), text) for name, text in _SOURCES.items()), reverse=True)
+    parts = sorted(((float(first[f"share_{name}"]), text) for name, text in _SOURCES.items()), reverse=True)
     told = ", ".join(f"{percent(share)} {text}" for share, text in parts if share >= 0.0005)
     whose = " of the first run" if len(shares) > 1 else ""
     return f"What the variance of the forecast{whose} is due to: {told or 'nothing'}."
@@ -271,7 +278,7 @@ def _turning(report: DecisionReport, line: str) -> str:
     scales = report.scales
     assert scales is not None
     along, shares = scales.attrs["along"], scales["probability"]
-    factor = turning_factor(scales, report.decision.rule.probability)
+    factor = turning_factor(scales, report.decision.threshold.probability)
     if factor is not None:
         return f"The probability passes {line} at about {number(factor, 2)} times the {along} of what was asked."
     low, high = number(scales["factor"].min()), number(scales["factor"].max())
@@ -282,7 +289,7 @@ def _turning(report: DecisionReport, line: str) -> str:
 
 
 def _targets(report: DecisionReport) -> Table:
-    rule = report.decision.rule
+    rule = report.decision.threshold
     header = ["met with probability", f"{rule.response} {'at most' if '<' in rule.op else 'at least'}", "easier than asked by"]
     rows = [
         [whole_percent(row["probability"]), number(row["target"]), number(row["margin"], 3)]
@@ -296,7 +303,7 @@ def _scales(report: DecisionReport) -> Table | None:
     if scales is None:
         return None
     columns = [c for c in scales.columns if c not in ("factor", "probability")]
-    header = [f"times the {scales.attrs['along']}", *columns, f"P({target_in_words(report.decision.rule.target)})"]
+    header = [f"times the {scales.attrs['along']}", *columns, f"P({target_in_words(report.decision.threshold.target)})"]
     rows = [
         [f"× {number(row['factor'])}", *(value_of(row[c], c) for c in columns), percent(row["probability"])]
         for _, row in scales.iterrows()

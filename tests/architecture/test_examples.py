@@ -12,7 +12,7 @@ import pytest
 
 from bayescale.laws import base
 
-PAGES = ("README.md", "docs/index.md", "docs/tutorials/quickstart.md", "docs/how-to/add-a-law.md")
+PAGES = ("README.md", "docs/index.md", "docs/tutorials/quickstart.md", "docs/how-to/add-a-law.md", "docs/how-to/decisions.md")
 
 
 @pytest.fixture

@@ -181,6 +181,12 @@ def test_draws_without_a_value_are_in_no_bin() -> None:
     assert "P(loss" in ax.get_title(loc="left")
 
 
+def test_a_decision_about_several_targets_has_no_figure() -> None:
+    made = xr.Dataset({"loss": (("chain", "draw", "point"), np.random.default_rng(2).normal(1.9, 0.05, (4, 200, 1)))})
+    with pytest.raises(bs.SpecError, match=r"loss <= 2 and loss >= 1.*each target alone"):
+        plot_decision(bs.decide(made, ["loss<=2.0", "loss>=1.0"], FINE), made)
+
+
 def test_the_verdict_is_written_with_its_probability() -> None:
     made = xr.Dataset({"loss": (("chain", "draw", "point"), np.random.default_rng(2).normal(1.9, 0.05, (4, 200, 1)))})
     decision = bs.decide(made, "loss<=1.9", FINE)

@@ -1,0 +1,173 @@
+"""``rank_methods``: which of many methods is best at each scale, how probably, and what choosing now may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from bayescale.core.errors import SpecError
+from bayescale.core.names import CHAIN, DRAW
+from bayescale.core.targets import higher_is_better
+from bayescale.infer.ensemble import Ensemble
+from bayescale.infer.fit import Fit
+from bayescale.prediction.cost import Cost
+from bayescale.prediction.cost_fit import FittedCost
+from bayescale.prediction.crossing import SCALE, same_response
+from bayescale.prediction.crossings import read_scales
+from bayescale.prediction.methods import AnyCurve, Method, traced_along
+from bayescale.prediction.mixing import labels_of, source
+from bayescale.prediction.parameters import generator
+from bayescale.prediction.paths import Path, fitted_scales
+from bayescale.prediction.points import At, Fitted
+from bayescale.prediction.pricing import Priced
+
+Array = NDArray[np.float64]
+
+#: Not "method", which is an argument of xarray's ``sel``.
+CANDIDATE, RANK = "candidate", "rank"
+
+
+def rank_methods(
+    methods: Mapping[str, Fitted],
+    scales: float | Sequence[float],
+    *,
+    along: str = "flops",
+    path: Path | None = None,
+    at: At | None = None,
+    cost: Cost | FittedCost | Mapping[str, Cost | FittedCost] | None = None,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Probabilities of the ranks of many methods at each scale, and the expected regret of choosing each now.
+
+    Beside them stands the plain baseline, which is hard to beat: rank the methods by what was measured at the largest scale
+    that all of them reach.
+
+    Parameters
+    ----------
+    methods : mapping of name to Fit, Ensemble, or a selection of one
+        ``{"Mamba": fit.select(family="Mamba"), ...}``. Parts of one fit or ensemble are compared draw by draw; those of others
+        are put in random order.
+    scales : float or sequence of float
+        Where they are compared, in the unit of the axis.
+    along, path, at
+        As of :func:`crossings`.
+    cost : Cost or FittedCost, or a mapping of name to one
+        With ``along="cost"``.
+    seed : int
+        The same seed gives the same draws.
+
+    Returns
+    -------
+    Dataset
+        The response of the laws, dims (chain, draw, candidate, scale). ``p_rank`` (candidate, rank, scale), the best first;
+        methods that tie share a rank. ``p_best`` (candidate, scale). ``regret`` (candidate, scale): by how much the response of
+        the method is worse than that of the best one, in expectation. ``choice`` (scale): the method of least regret.
+        ``baseline`` (candidate): its rank by what was measured at the largest common scale, interpolated between its best runs;
+        that scale is the attribute ``baseline_scale``.
+
+    Raises
+    ------
+    SpecError
+        When there are fewer than two methods, responses differ, or the fitted runs share no scale on the axis.
+
+    Examples
+    --------
+    >>> import bayescale as bs
+    >>> runs = bs.load_dataset("pretraining_losses", runs=True)
+    >>> pile = runs[runs.dataset == "Pile validation"]
+    >>> model = bs.ScalingModel("power_law_offset", axes={"x": "params"})
+    >>> fits = {name: bs.fit(model, pile[pile.family == name]) for name in ("Mamba", "Pythia")}
+    >>> found = bs.rank_methods(fits, [1e9, 1e10], along="params")
+    >>> found["choice"].values.tolist(), found["baseline"].values.tolist()
+    (['Mamba', 'Mamba'], [1.0, 2.0])
+    """
+    if not isinstance(methods, Mapping) or len(methods) < 2:
+        got = f"only {', '.join(map(str, methods))}" if isinstance(methods, Mapping) else type(methods).__name__
+        raise SpecError(f"methods is a mapping of at least two names to fits, got {got}")
+    names, asked, wanted = list(map(str, methods)), list(methods.values()), read_scales(scales)
+    if isinstance(cost, Mapping):
+        if set(cost) != set(methods):
+            raise SpecError(f"cost names {', '.join(map(str, cost))}, and the methods are {', '.join(names)}")
+        prices = [cost[name] for name in methods]
+        traced = traced_along(asked, along, path, at, prices, seed)
+    else:
+        traced = traced_along(asked, along, path, at, cost, seed)
+    same_response(asked)
+    low, high = float(wanted.min()), float(wanted.max())
+    traced = [m.departing(low, high if high > low else 1.01 * low, generator(seed, 40 + i)) for i, m in enumerate(traced)]
+    curves, chains = _together(traced, [source(one) for one in asked], seed)
+    response = source(asked[0]).response
+    sign = 1.0 if higher_is_better(response) else -1.0
+    values = np.stack([curve(wanted[None, :]) for curve in curves], axis=1)  # (draw, candidate, scale)
+    ranks = rankdata(-sign * values, axis=1, method="min")
+    regret = (np.max(sign * values, axis=1, keepdims=True) - sign * values).mean(axis=0)
+    p_rank = np.stack([(ranks == r + 1).mean(axis=0) for r in range(len(names))], axis=1)
+    baseline, common = _baseline(asked, traced, sign)
+    shape = tuple(len(chains[d]) for d in (CHAIN, DRAW))
+    out = xr.Dataset(
+        {
+            response: ((CHAIN, DRAW, CANDIDATE, SCALE), values.reshape(*shape, len(names), -1)),
+            "p_rank": ((CANDIDATE, RANK, SCALE), p_rank),
+            "p_best": ((CANDIDATE, SCALE), p_rank[:, 0]),
+            "regret": ((CANDIDATE, SCALE), regret),
+            "choice": (SCALE, np.array(names, dtype=object)[np.argmin(regret, axis=0)]),
+            "baseline": (CANDIDATE, baseline),
+        },
+        coords={**chains, CANDIDATE: names, RANK: np.arange(1, len(names) + 1), SCALE: wanted},
+    )
+    return out.assign_attrs(along=along, baseline_scale=common, seed=int(seed))
+
+
+def _together(
+    methods: Sequence[Method], sources: Sequence[Fit | Ensemble], seed: int
+) -> tuple[list[AnyCurve], Mapping[str, Any]]:
+    """Curves with as many draws each: those of one fit in one order, those of another in another."""
+    shortest = min(methods, key=lambda m: m.curve.draws)
+    number, orders, out = shortest.curve.draws, dict[int, NDArray[np.int64]](), []
+    for method, whole in zip(methods, sources, strict=True):
+        if id(whole) not in orders:
+            size = method.curve.draws
+            mixed = generator(seed, 60 + len(orders)).permutation(size)[:number]
+            orders[id(whole)] = np.arange(size) if method is shortest else mixed
+        out.append(method.curve.take(orders[id(whole)]))
+    return out, {d: shortest.chains[d] for d in (CHAIN, DRAW)}
+
+
+def _baseline(asked: Sequence[Fitted], methods: Sequence[Method], sign: float) -> tuple[Array, float]:
+    """Rank of each method (shared where they tie) by its measurements at the largest scale that all reach, and that scale."""
+    runs = [_measured(one, method) for one, method in zip(asked, methods, strict=True)]
+    if not all(len(scale) for scale, _ in runs):
+        return np.full(len(runs), np.nan), float("nan")
+    common, lowest = min(float(s.max()) for s, _ in runs), max(float(s.min()) for s, _ in runs)
+    if lowest > common:
+        raise SpecError(
+            f"the methods have no common scale: one was run up to {common:.3g} only, another from {lowest:.3g} on. Compare "
+            "methods whose runs overlap on the axis, or two of them by crossover, which extrapolates"
+        )
+    values = []
+    for scale, response in runs:
+        order = np.argsort(scale)
+        best = sign * np.maximum.accumulate(sign * response[order])  # of several runs at a scale, the best
+        values.append(np.interp(np.log(common), np.log(scale[order]), best))
+    return rankdata(-sign * np.array(values), method="min").astype(float), common
+
+
+def _measured(asked: Fitted, method: Method) -> tuple[Array, Array]:
+    """Scales along the axis and responses of the runs of a method."""
+    fit, way = method.ways[0]
+    keep = np.ones(len(fit.data.table), dtype=bool)
+    for column, label in labels_of(asked).items():
+        if column in fit.data.table:
+            keep &= (fit.data.table[column].astype(str) == label).to_numpy()
+    scales = fitted_scales(fit, way)
+    if not len(scales):
+        return np.empty(0), np.empty(0)
+    if isinstance(method.curve, Priced):
+        curve = method.curve
+        scales = np.exp(np.interp(np.log(scales), curve.scales, curve.costs))
+    return scales[keep], fit.data.table[fit.response].to_numpy(float)[keep]
