@@ -129,7 +129,7 @@ def test_the_page_says_what_would_change_the_answer(report: bs.DecisionReport, b
     assert report.scales.set_index("factor").loc[1.0, "probability"] == report.decision.probability
     assert re.search(r"passes 90 % at about 0\.\d+ times the params", page.text)
     assert report.shares is not None
-    noise = 100 * report.shares.loc[0, "noise"]
+    noise = 100 * report.shares.loc[0, "share_noise"]
     assert f"{noise:.1f} % noise of a single run" in page.text
     assert "Between 0.1 and 10 times the params the probability does not pass 90 %" in Page(to_html(bare)).text
 
