@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "AllOf",
     "Backtest",
     "BayescaleError",
     "BestOf",
@@ -20,13 +21,16 @@ __all__ = [
     "CapabilityModel",
     "CompletePooling",
     "ConvergenceError",
+    "Cost",
     "DataError",
     "Decision",
+    "DecisionReport",
     "DownloadError",
     "Ensemble",
     "Evals",
     "Finding",
     "Fit",
+    "FittedCost",
     "Forecast",
     "Gaussian",
     "Hmc",
@@ -47,29 +51,43 @@ __all__ = [
     "Status",
     "StudentT",
     "Threshold",
+    "Utility",
     "__version__",
     "backtest",
     "check",
+    "check_allocation",
+    "check_floor",
     "classical",
     "compare",
+    "compute_multiplier",
     "compute_optimal",
+    "crossings",
     "crossover",
     "decide",
+    "decision_report",
     "efficiency",
     "emergence_width",
     "fit",
+    "fit_cost",
     "fit_many",
+    "flip",
     "forecast",
     "get_law",
     "informative_tasks",
+    "isoflop_profiles",
     "law",
     "list_datasets",
     "list_laws",
     "load",
     "load_dataset",
+    "make_grid",
+    "next_runs",
+    "off_optimum",
     "p_better",
+    "plan_runs",
     "plot_calibration",
     "plot_capability",
+    "plot_crossover",
     "plot_decision",
     "plot_exponents",
     "plot_fit",
@@ -77,12 +95,16 @@ __all__ = [
     "plot_task",
     "predict",
     "prompt_gain",
+    "rank_methods",
     "recommended",
     "review",
+    "risk",
     "save",
     "scale_for",
     "stack",
     "summarize",
+    "uncertainty_shares",
+    "write_report",
 ]
 
 #: Where each public name lives, below ``bayescale``.
@@ -138,6 +160,15 @@ _HOME = {
     "informative_tasks": "prediction.informative",
     "p_better": "prediction.informative",
     "classical": "prediction.classical",
+    "Cost": "prediction.cost",
+    "FittedCost": "prediction.cost_fit",
+    "compute_multiplier": "prediction.crossings",
+    "crossings": "prediction.crossings",
+    "fit_cost": "prediction.cost_fit",
+    "isoflop_profiles": "prediction.isoflop",
+    "off_optimum": "prediction.allocation",
+    "rank_methods": "prediction.ranking",
+    "uncertainty_shares": "prediction.shares",
     "Backtest": "evaluate.backtest_result",
     "backtest": "evaluate.backtest",
     "compare": "evaluate.compare",
@@ -146,17 +177,30 @@ _HOME = {
     "check": "decision.checks",
     "review": "decision.review",
     "Threshold": "decision.rules",
+    "AllOf": "decision.rules",
+    "Utility": "decision.utility",
+    "check_allocation": "decision.allocation_checks",
+    "check_floor": "decision.floor",
+    "flip": "decision.flip",
+    "risk": "decision.risk",
     "Decision": "decision.decide",
     "decide": "decision.decide",
     "Forecast": "decision.forecast",
     "forecast": "decision.forecast",
+    "next_runs": "decision.next_runs",
+    "plan_runs": "decision.next_runs",
+    "make_grid": "decision.grid",
     "plot_fit": "plots.curves",
     "plot_exponents": "plots.forest",
     "plot_decision": "plots.verdict",
+    "plot_crossover": "plots.crossing",
     "plot_calibration": "plots.calibration",
     "plot_capability": "plots.capability",
     "plot_loadings": "plots.capability",
     "plot_task": "plots.capability",
+    "DecisionReport": "report.content",
+    "decision_report": "report.content",
+    "write_report": "report.page",
 }
 
 if TYPE_CHECKING:
@@ -173,11 +217,18 @@ if TYPE_CHECKING:
     from bayescale.data.datasets import list_datasets, load_dataset
     from bayescale.data.evals import Evals
     from bayescale.data.runs import Runs
+    from bayescale.decision.allocation_checks import check_allocation
     from bayescale.decision.checks import check
     from bayescale.decision.decide import Decision, decide
+    from bayescale.decision.flip import flip
+    from bayescale.decision.floor import check_floor
     from bayescale.decision.forecast import Forecast, forecast
+    from bayescale.decision.grid import make_grid
+    from bayescale.decision.next_runs import next_runs, plan_runs
     from bayescale.decision.review import review
-    from bayescale.decision.rules import Threshold
+    from bayescale.decision.risk import risk
+    from bayescale.decision.rules import AllOf, Threshold
+    from bayescale.decision.utility import Utility
     from bayescale.evaluate.backtest import backtest
     from bayescale.evaluate.backtest_result import Backtest
     from bayescale.evaluate.compare import compare
@@ -198,18 +249,28 @@ if TYPE_CHECKING:
     from bayescale.models.scaling import ScalingModel
     from bayescale.plots.calibration import plot_calibration
     from bayescale.plots.capability import plot_capability, plot_loadings, plot_task
+    from bayescale.plots.crossing import plot_crossover
     from bayescale.plots.curves import plot_fit
     from bayescale.plots.forest import plot_exponents
     from bayescale.plots.verdict import plot_decision
+    from bayescale.prediction.allocation import off_optimum
     from bayescale.prediction.classical import classical
+    from bayescale.prediction.cost import Cost
+    from bayescale.prediction.cost_fit import FittedCost, fit_cost
     from bayescale.prediction.crossing import crossover
+    from bayescale.prediction.crossings import compute_multiplier, crossings
     from bayescale.prediction.efficiency import efficiency, prompt_gain
     from bayescale.prediction.emergence import emergence_width
     from bayescale.prediction.informative import informative_tasks, p_better
     from bayescale.prediction.inverse import scale_for
+    from bayescale.prediction.isoflop import isoflop_profiles
     from bayescale.prediction.optimum import compute_optimal
     from bayescale.prediction.predict import predict
+    from bayescale.prediction.ranking import rank_methods
+    from bayescale.prediction.shares import uncertainty_shares
     from bayescale.prediction.summary import summarize
+    from bayescale.report.content import DecisionReport, decision_report
+    from bayescale.report.page import write_report
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bayescale.cli import deciding, demo, fitting, predicting, tables
+from bayescale.cli import comparing, deciding, demo, fitting, planning, predicting, reporting, tables
 
 app = typer.Typer(
     name="bayescale",
@@ -26,13 +26,18 @@ for function in (
     tables.check,
     fitting.fit,
     fitting.review,
+    comparing.compare,
+    comparing.stack,
     predicting.predict,
     deciding.forecast,
     predicting.optimal,
     predicting.crossover,
     deciding.decide,
+    planning.plan,
+    planning.next_runs,
+    reporting.report,
 ):
-    app.command(function.__name__)(function)
+    app.command(function.__name__.replace("_", "-"))(function)
 
 
 def _version(asked: bool) -> None:
@@ -65,6 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments : list of str, optional
         By default those of the process.
     """
+    from bayescale.cli.show import in_options
     from bayescale.core.errors import BayescaleError
 
     words = sys.argv[1:] if arguments is None else arguments
@@ -75,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         if isinstance(error, BayescaleError):
-            said = f"bayescale: {error}"
+            said = f"bayescale: {in_options(str(error))}"
         else:
             # A fault of ours, not the user's: one line, and how to see more.
             said = f"bayescale: unexpected {type(error).__name__}: {error}\nRun `bayescale --debug …` for the traceback."

@@ -15,7 +15,7 @@ import pytest
 from scipy.special import expit
 
 from bayescale.core.errors import SpecError
-from bayescale.core.names import COVARIATES
+from bayescale.core.names import COVARIATES, COVARIATES_OF_LAWS
 from bayescale.laws import base
 from bayescale.laws.base import get_law, law, list_laws
 from bayescale.laws.param import Param
@@ -40,7 +40,17 @@ def typical(item):
 def test_the_catalogue_is_whole():
     one = {"power_law", "power_law_offset", "m4_saturating", "bnsl", "double_saturating"}
     two = {"kaplan_nd", "chinchilla", "nd_bridge", "coupled_power_law", "gadre_overtrain"}
-    assert one | two <= set(BUILT_IN)
+    more = {
+        "repeated_power_law",
+        "data_constrained",
+        "vocab_law",
+        "coupled_vocab_law",
+        "routed_lm",
+        "routed_lm_offset",
+        "parallel_streams",
+        "learning_rate_batch",
+    }
+    assert one | two | more <= set(BUILT_IN)
     assert {name for name in BUILT_IN if get_law(name).covariates == ("x",)} >= one
 
 
@@ -56,7 +66,7 @@ class TestEveryLaw:
         assert item.digest
 
     def test_takes_known_covariates(self, name):
-        assert set(get_law(name).covariates) <= {*COVARIATES, "tokens_per_param", "x"}
+        assert set(get_law(name).covariates) <= {*COVARIATES, *COVARIATES_OF_LAWS, "tokens_per_param", "x"}
 
     def test_documents_every_parameter(self, name):
         for key, param in get_law(name).params.items():
@@ -65,7 +75,7 @@ class TestEveryLaw:
 
     def test_levels_have_a_unit_and_shapes_none(self, name):
         for key, param in get_law(name).params.items():
-            level = key in ("E", "R", "B", "level") or (key == "A" and name != "m4_saturating")
+            level = key in ("E", "R", "B", "A_vocab", "level") or (key == "A" and name != "m4_saturating")
             assert bool(param.unit) is level, key
 
     def test_runs_under_jit_vmap_and_grad_in_float64(self, name):
@@ -81,11 +91,13 @@ class TestEveryLaw:
             def total(at):
                 return item(*x, **at).sum()
 
-            for key, slope in jax.grad(total)(params).items():
+            # Compiled once and unoptimised: op by op, each of them would be compiled.
+            plainly = {"xla_backend_optimization_level": 0}
+            for key, slope in jax.jit(jax.grad(total), compiler_options=plainly)(params).items():
                 h = 1e-6 * max(abs(float(params[key])), 0.1)
                 step = [total({**params, key: params[key] + sign * h}) for sign in (1, -1)]
                 np.testing.assert_allclose(slope, (step[0] - step[1]) / (2 * h), rtol=1e-6, atol=1e-8, err_msg=key)
-            assert np.isfinite(np.asarray(jax.tree.leaves(jax.hessian(total)(params)))).all()
+            assert np.isfinite(np.asarray(jax.tree.leaves(jax.jit(jax.hessian(total), compiler_options=plainly)(params)))).all()
 
     def test_broadcasts_draws_against_points(self, name):
         item = get_law(name)
@@ -97,7 +109,8 @@ class TestEveryLaw:
 
 
 #: Laws none of whose amplitudes says that it decays as a pure power.
-OTHERWISE = {"gadre_overtrain", "bnsl", "bent_power_law", "coupled_power_law", "repeated_power_law"}
+OTHERWISE = {"gadre_overtrain", "bnsl", "bent_power_law", "coupled_power_law", "repeated_power_law", "data_constrained"}
+OTHERWISE |= {"coupled_vocab_law", "routed_lm", "routed_lm_offset", "parallel_streams", "learning_rate_batch"}
 
 
 @pytest.mark.parametrize("name", sorted(set(BUILT_IN) - OTHERWISE))

@@ -20,6 +20,7 @@ import bayescale as bs
 from bayescale.cli import main as cli
 from bayescale.data.runs import as_runs
 from tests.fakes import at_reference, fake_fit
+from tests.unit.test_stacking import backtest_of
 
 FAMILIES = {"Llama": 1.0, "Mamba": 1.04, "Pythia": 1.1}
 
@@ -95,8 +96,10 @@ def known_fit(model: bs.ScalingModel, data: pd.DataFrame | bs.Runs, seed: int = 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table and two saved fits, by the names that the help uses."""
+    """A table and saved fits, by the names that the help uses."""
     folder = tmp_path_factory.mktemp("made")
+    for law, loc in (("power_law", {"A": 2.0}), ("power_law_offset", {"E": 1.6, "A": 0.4})):
+        bs.save(fake_fit(bs.ScalingModel(law, axes={"x": "params"}), runs_table(), loc, draws=100), folder / f"{law}.nc")
     runs_table().to_csv(folder / "runs.csv", index=False)
     bs.save(known_fit(hierarchical(), runs_table()), folder / "fit.nc")
     bs.save(size_and_data(), folder / "chinchilla.nc")
@@ -119,8 +122,13 @@ def no_sampling(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append({"model": model, "runs": runs, **settings})
         return fake_fit(model, runs, draws=300, response=response)
 
+    def backtest(model: bs.ScalingModel, data: Any, **settings: Any) -> bs.Backtest:
+        calls.append({"model": model, **settings})
+        return backtest_of([2.0, 1.0] if model.law.name == "power_law" else [1.0, 1.8], model=model)
+
     monkeypatch.setattr(bs, "fit", fit)
     monkeypatch.setattr("bayescale.decision.forecast.fit", fit)
+    monkeypatch.setattr("bayescale.evaluate.stacking.backtest", backtest)
     return calls
 
 
@@ -141,7 +149,7 @@ def examples() -> dict[str, str]:
 
 
 def test_every_command_of_the_issue_is_there() -> None:
-    wanted = "demo datasets laws check fit review predict forecast optimal crossover decide"
+    wanted = "demo datasets laws check fit review compare stack predict forecast optimal crossover decide report plan next-runs"
     assert set(commands()) == set(wanted.split())
 
 
@@ -189,6 +197,9 @@ def test_version(run: Run) -> None:
         ["predict", "fit.nc", "--at", "params"],
         ["decide", "fit.nc", "--at", "params=7e10"],
         ["optimal", "fit.nc", "--flops", "many"],
+        ["compare", "fit.nc"],
+        ["stack", "fit.nc", "chinchilla.nc", "fit.nc"],
+        ["stack", "fit.nc", "chinchilla.nc", "--cutoffs", "1e20,many"],
         ["crossover", "fit.nc", "--a", "family=Llama", "--b", "family=Mamba", "--within", "1e18"],
         ["datasets", "pretraining_losses", "-o", "losses.xlsx"],
     ],
@@ -204,7 +215,10 @@ def test_a_command_line_that_makes_no_sense_is_2(run: Run, words: list[str]) -> 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["check", "nowhere.csv"], "there is no file nowhere.csv. Tables in its folder: empty.csv, no.parquet, runs.csv"),
+        (
+            ["check", "nowhere.csv"],
+            "there is no file nowhere.csv. Tables in its folder: bad.csv, empty.csv, no.parquet, runs.csv",
+        ),
         (["check", "nothing"], "neither a file nor a public table"),
         (["fit", "runs.csv", "--law", "power_lw"], "Did you mean 'power_law'"),
         (["fit", "runs.csv", "--law", "power_law", "-x", "x=parms"], "Did you mean 'params'"),
@@ -214,8 +228,14 @@ def test_a_command_line_that_makes_no_sense_is_2(run: Run, words: list[str]) -> 
         (["decide", "fit.nc", "--target", "loss<=2", "--probability", "0.3", "--at", "params=1e9"], "between 0.5 and 1"),
         (["optimal", "fit.nc", "--flops", "1e21"], "not identified"),
         (["crossover", "fit.nc", "--a", "family=Lama", "--b", "family=Mamba"], "Did you mean 'Llama'"),
+        (["compare", "fit.nc", "chinchilla.nc"], "were not fitted to the same runs"),
+        (["stack", "fit.nc", "nowhere.nc"], "there is no file nowhere.nc"),
+        (["stack", "fit.nc", "chinchilla.nc", "-o", "nowhere/all.nc"], "cannot be written"),
         (["datasets", "chinchila"], "Did you mean 'chinchilla'"),
         (["laws", "chinchila"], "Did you mean 'chinchilla'"),
+        (["fit", "runs.csv", "-l", "power_law", "-x", "x=params", "-c", "loss=los"], "--column loss=los: there is no column"),
+        (["fit", "bad.csv", "-l", "power_law", "-x", "x=params"], "Then say --column 'params=Param s'"),
+        (["fit", "runs2.csv", "-l", "power_law"], "--axis x=params or --axis x=tokens"),
         (["fit", "empty.csv"], "could not be read"),
         (["fit", "no.parquet"], "could not be read as Parquet"),
     ],
@@ -224,6 +244,8 @@ def test_a_command_line_that_makes_no_sense_is_2(run: Run, words: list[str]) -> 
 def test_an_error_is_one_message_without_a_traceback(run: Run, words: list[str], said: str) -> None:
     Path("empty.csv").touch()
     Path("no.parquet").write_text("none")
+    runs_table().rename(columns={"params": "Param s"}).to_csv("bad.csv", index=False)
+    runs_table().assign(tokens=np.arange(15) + 1e9).to_csv("runs2.csv", index=False)
     done = run(*words)
     assert done.status == 1
     assert done.out == ""
@@ -249,55 +271,19 @@ def test_a_fault_of_ours_keeps_its_traceback_for_debug(run: Run, monkeypatch: py
         cli.main(["laws"])
 
 
-@pytest.mark.usefixtures("files")
-def test_fit_takes_the_words_of_the_model(run: Run, no_sampling: list[dict[str, Any]]) -> None:
-    table = runs_table().rename(columns={"loss": "loss_nats"}).assign(architecture="dense", text="web")
-    table.to_parquet("runs.parquet")
-    words = (
-        "fit runs.parquet --law power_law_offset -c loss=loss_nats -x x=params -p alpha=architecture/family --no-pool E=text"
-    )
-    words += " --noise gaussian --priors literature --sampler hmc --draws 200 --seed 7 --no-strict -o out.nc --json"
-    done = run(*words.split())
-    (call,) = no_sampling
-    pooling = {"alpha": bs.PartialPooling(("architecture", "family")), "E": bs.NoPooling("text")}
-    expected = bs.ScalingModel(
-        "power_law_offset", axes={"x": "params"}, pooling=pooling, noise=bs.Gaussian(), priors="literature"
-    )
-    assert call["model"] == expected
-    assert (call["sampler"], call["seed"], call["strict"]) == (bs.Hmc(draws=200), 7, False)
-    assert list(call["runs"].table["loss"]) == list(table["loss_nats"])
-    assert bs.load("out.nc").model == expected
-    assert done.json["file"] == "out.nc"
-    assert {row["parameter"] for row in done.json["parameters"]} == {"E", "A", "alpha", "sigma"}
-
-
-@pytest.mark.usefixtures("files")
-def test_draws_that_do_not_agree_are_kept_and_so_is_what_was_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fit(model: bs.ScalingModel, data: Any, **settings: Any) -> bs.Fit:
-        raise bs.ConvergenceError("the chains do not agree", fake_fit(model, data))
-
-    before = Path("fit.nc").read_bytes()
-    monkeypatch.setattr(bs, "fit", fit)
-    done = run("fit", "runs.csv", "--law", "power_law", "-x", "x=params", "-o", "fit.nc")
-    assert done.status == 1
-    assert "kept in fit.unconverged.nc" in done.err
-    assert "the chains do not agree" in done.err
-    assert bs.load("fit.unconverged.nc").model.law.name == "power_law"
-    assert Path("fit.nc").read_bytes() == before
-
-
 @pytest.mark.parametrize("out", ["nowhere/fit.nc", "runs.csv/fit.nc", "folder"])
 @pytest.mark.parametrize("command", [["fit", "runs.csv"], ["forecast", "runs.csv", "--at", "params=7e10"]])
 @pytest.mark.usefixtures("files")
 def test_a_file_that_cannot_be_written_is_told_before_the_work(
     run: Run, no_sampling: list[dict[str, Any]], command: list[str], out: str
 ) -> None:
+    before = {path.name for path in Path.cwd().iterdir()}
     Path("folder").mkdir()
     done = run(*command, "-o", out)
     assert done.status == 1
     assert f"{out} cannot be written" in done.err
     assert not no_sampling
-    assert sorted(path.name for path in Path.cwd().iterdir()) == ["chinchilla.nc", "fit.nc", "folder", "runs.csv"]
+    assert {path.name for path in Path.cwd().iterdir()} == before | {"folder"}
 
 
 @pytest.mark.parametrize(
@@ -381,6 +367,7 @@ def test_check_reports_faults_and_is_done_with_0(run: Run) -> None:
     done = run("check", "bad.csv")
     assert done.status == 0
     assert "FAIL" in done.out
+    assert "--column loss=los: there is no column 'los'" in " ".join(run("check", "bad.csv", "-c", "loss=los").out.split())
 
 
 NO_JAX = """

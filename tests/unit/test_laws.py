@@ -94,6 +94,42 @@ def test_three_breaks_of_caballero_figure_1():
     np.testing.assert_allclose(y, [3297.802, 27.722113, 0.6986126, 0.5154515], rtol=2e-7)
 
 
+@pytest.mark.parametrize("reference", [(1.0, 1.0), (7e8, 3e10)])
+@pytest.mark.parametrize(
+    ("params", "tokens", "unique", "expected"), [(6.34e9, 242e9, 25e9, 2.2256441), (8.67e9, 178e9, 25e9, 2.2269634)]
+)
+def test_data_constrained_of_muennighoff(reference, params, tokens, unique, expected):
+    n0, d0 = reference
+    alpha = 0.3526596
+    A, B = np.exp(6.255414) * n0**-alpha, np.exp(7.3049974) * d0**-alpha
+    shared = {"alpha": alpha, "beta": alpha, "lasting": 15.387756, "excess": 5.309743}
+    loss = at("data_constrained", params / n0, tokens / d0, tokens / unique, E=np.exp(0.6254804), A=A, B=B, **shared)
+    assert loss == pytest.approx(expected, abs=2e-6)
+
+
+@pytest.mark.parametrize("reference", [(1.0, 1.0, 1.0), (3e8, 1e7, 5e9)])
+def test_vocab_law_of_tao(reference):
+    n0, v0, d0 = reference
+    alpha, gamma = 0.44660634, 0.67073745
+    millions = {"A": 1.83138516 * (n0 / 1e6) ** -alpha, "A_vocab": 0.19584238 * (v0 / 1e6) ** -gamma}
+    B = 2.12412331 * (d0 / 1e9) ** -alpha
+    shared = {"E": 5.53278468, "alpha": alpha, "beta": alpha, "gamma": gamma}
+    loss = at("vocab_law", 302e6 / n0, 32000 * 1024 / v0, 1e10 / d0, B=B, **millions, **shared)
+    assert loss == pytest.approx(-4.6114, abs=5e-6)
+
+
+@pytest.mark.parametrize("n0", [1.0, 1.4e8])
+@pytest.mark.parametrize(
+    ("params", "experts", "expected"), [(1.3e9, 1, 2.237357), (1.3e9, 64, 2.049779), (1.3e8, 128, 2.344621)]
+)
+def test_routed_lm_of_clark(n0, params, experts, expected):
+    a, b, c, d, start, top = -0.082, -0.108, 0.009, 1.104, 1.847, 314.478
+    here = {"alpha": -(a + c * np.log10(start)), "gain": -(b + c * np.log10(n0)), "fading": c / np.log(10)}
+    dense = a * np.log10(n0) + b * np.log10(start) + c * np.log10(n0) * np.log10(start) + d
+    loss = at("routed_lm", params / n0, float(experts), level=10**dense, start=start - 1, span=top - start, **here)
+    assert loss == pytest.approx(expected, abs=2e-6)
+
+
 # --- one law is a case of another ------------------------------------------------------------------------------------------
 
 
@@ -118,6 +154,48 @@ def test_coupled_power_law_is_nd_bridge_by_level_and_shares(q):
     coupled = at("coupled_power_law", N, D, level=level, floor=floor, share=share, **shared)
     np.testing.assert_allclose(coupled, at("nd_bridge", N, D, E=level * floor, A=A, B=B, **shared), rtol=1e-13)
     assert at("coupled_power_law", 1.0, 1.0, level=level, floor=floor, share=share, **shared) == pytest.approx(level)
+
+
+def test_data_constrained_with_new_data_is_chinchilla_up_to_the_size_that_they_feed():
+    shared = {"E": 1.7, "A": 0.4, "B": 0.3, "alpha": 0.34, "beta": 0.28}
+    small = 0.05 * N
+    once = at("data_constrained", small, 5 * D, 1.0, lasting=15.0, excess=1e6, **shared)
+    np.testing.assert_allclose(once, at("chinchilla", small, 5 * D, **shared), rtol=1e-6)
+
+
+def test_routed_lm_offset_without_a_floor_is_routed_lm():
+    shared = {"level": 2.0, "alpha": 0.1, "gain": 0.05, "fading": 0.004, "start": 1.0, "span": 300.0}
+    routed = at("routed_lm", N, 1 + 10 * D, **shared)
+    np.testing.assert_allclose(at("routed_lm_offset", N, 1 + 10 * D, floor=0.0, **shared), routed, rtol=1e-13)
+    dense = at("routed_lm_offset", N, 1.0, floor=0.4, **shared)
+    np.testing.assert_allclose(dense, 2.0 * (0.4 + 0.6 * N**-0.1), rtol=1e-13)
+
+
+def test_coupled_vocab_law_adds_its_terms_at_q_of_1_and_takes_the_largest_near_0():
+    shared = {"E": 5.0, "A": 0.5, "A_vocab": 0.2, "B": 0.7, "alpha": 0.3, "gamma": 0.5, "beta": 0.4, "spread": 0.25}
+    terms = [0.5 * N**-0.3, 0.2 * D**-0.5 + 0 * N, 0.7 * (3 * D**-0.25) ** -0.4 + 0 * N]
+    np.testing.assert_allclose(at("coupled_vocab_law", N, D, D, 3.0, q=1.0, **shared), -5 + sum(terms), rtol=1e-12)
+    scarcest = np.maximum(np.maximum(terms[0], terms[1]), terms[2])
+    np.testing.assert_allclose(at("coupled_vocab_law", N, D, D, 3.0, q=1e-4, **shared), -5 + scarcest, rtol=1e-3)
+
+
+def test_streams_count_as_size():
+    shared = {"level": 2.0, "floor": 0.6, "alpha": 0.3, "worth": 0.4}
+    one = at("parallel_streams", X * (1 + 0.4 * np.log(8)), 1.0, **shared)
+    np.testing.assert_allclose(at("parallel_streams", X, 8.0, **shared), one, rtol=1e-13)
+    assert at("parallel_streams", 1.0, 1.0, **shared) == pytest.approx(2.0)
+
+
+def test_the_bowl_of_learning_rate_and_batch_is_lowest_where_it_says():
+    shared = {"level": 2.5, "floor": 0.7, "share": 0.4, "alpha": 0.3, "beta": 0.35, "rate": 2e-3, "best_batch": 1.5, "q": 1.0}
+    shared |= {"rate_params": -0.7, "rate_tokens": 0.3, "rate_batch": 0.4, "batch_tokens": 0.57, "rate_cost": 0.02}
+    shared |= {"rate_skew": 0.5}
+    batch = 1.5 * 4**0.57
+    best = 2e-3 * 3**-0.7 * 4**0.3
+    lowest = at("learning_rate_batch", 3.0, 4.0, best, batch, batch_cost=0.01, **shared)
+    assert lowest == pytest.approx(2.5 * (0.7 + 0.3 * (0.4 * 3**-0.3 + 0.6 * 4**-0.35)))
+    around = at("learning_rate_batch", 3.0, 4.0, best * X[5:8], batch * X[[6, 6, 6]] * [1.2, 1, 1.2], batch_cost=0.01, **shared)
+    assert (around >= lowest).all() and around[1] == pytest.approx(lowest)
 
 
 def test_gadre_overtrain_is_chinchilla_with_tied_exponents():

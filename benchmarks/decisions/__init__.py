@@ -1,0 +1,1 @@
+"""What decisions are worth: crossovers, go and no-go, which run next, allocation, and the report."""

@@ -1,0 +1,65 @@
+"""What decisions are worth: the benchmarks of this folder.
+
+next-runs: runs chosen for a budget from a pool, and how well the law that is fitted to them forecasts dearer ones. It needs the
+folder of the tables, which the environment variable BAYESCALE_DATA_DIR names. crossover: P(B better than A) on simulated pairs
+of methods. pairs: the same on real ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from benchmarks.decisions import crossover, next_runs, pairs
+from benchmarks.decisions.scoring import scored
+
+
+def run_next_runs(asked: argparse.Namespace) -> None:
+    """Spend the budgets and print what was learnt."""
+    tasks = next_runs.read_tasks([word for word in asked.only.split(",") if word])
+    if not tasks:
+        print(next_runs.UNSET)
+        return
+    for task in tasks:
+        print(
+            f"{task.name}: {task.model.law.name}, {len(task.pool)} runs in the pool, {len(task.region)} asked about", flush=True
+        )
+    scores = next_runs.run(tasks, asked.repeats, [word for word in asked.methods.split(";") if word])
+    print(f"\nR² of the region, mean of {asked.repeats} repeats (runs bought)\n{next_runs.printed(scores)}")
+
+
+def run_crossover(asked: argparse.Namespace) -> None:
+    """Simulate pairs and print how P(B better) and the crossings hold."""
+    found, forecasts = crossover.measure(asked.pairs)
+    print(crossover.printed(found, forecasts, scored(forecasts, "kind")))
+
+
+def run_pairs(_: argparse.Namespace) -> None:
+    """Forecast real pairs and print the answers and their scores."""
+    found = pairs.run()
+    print(f"\n{found.drop(columns='table').round(3).to_string(index=False)}\n\n{scored(found, 'table').round(3).to_string()}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.decisions", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    runs = commands.add_parser("next-runs", help="which runs to buy from a pool")
+    runs.add_argument("--only", default="", metavar="NAME,NAME", help=f"of {', '.join(next_runs.MAKERS)}")
+    runs.add_argument("--methods", default="", metavar="NAME;NAME", help="these methods only")
+    runs.add_argument("--repeats", type=int, default=10)
+    runs.set_defaults(run=run_next_runs)
+    truth = commands.add_parser("crossover", help="P(B better) and the crossing, on simulated pairs of methods")
+    truth.add_argument("--pairs", type=int, default=300)
+    truth.set_defaults(run=run_crossover)
+    commands.add_parser("pairs", help="P(B better) on real pairs of methods").set_defaults(run=run_pairs)
+    asked = parser.parse_args(arguments)
+    asked.run(asked)
+
+
+if __name__ == "__main__":
+    # `make bench` names no command: the first of them.
+    main(sys.argv[1:] or ["next-runs"])
