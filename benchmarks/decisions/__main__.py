@@ -35,10 +35,12 @@ def run_crossover(asked: argparse.Namespace) -> None:
     print(crossover.printed(found, forecasts, scored(forecasts, "kind")))
 
 
-def run_pairs(_: argparse.Namespace) -> None:
-    """Forecast real pairs and print the answers and their scores."""
-    found = pairs.run()
-    print(f"\n{found.drop(columns='table').round(3).to_string(index=False)}\n\n{scored(found, 'table').round(3).to_string()}")
+def run_pairs(asked: argparse.Namespace) -> None:
+    """Forecast real pairs; print the answers and, pooled, their scores."""
+    found = pairs.run([word for word in asked.only.split(",") if word])
+    if found.empty:
+        return
+    print(f"\n{scored(found, 'table').round(3).to_string()}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     truth = commands.add_parser("crossover", help="P(B better) and the crossing, on simulated pairs of methods")
     truth.add_argument("--pairs", type=int, default=300)
     truth.set_defaults(run=run_crossover)
-    commands.add_parser("pairs", help="P(B better) on real pairs of methods").set_defaults(run=run_pairs)
+    real = commands.add_parser("pairs", help="P(B better) on real pairs of methods")
+    real.add_argument("--only", default="", metavar="NAME,NAME", help=f"of {', '.join(pairs.PARTS)}")
+    real.set_defaults(run=run_pairs)
     asked = parser.parse_args(arguments)
     asked.run(asked)
 
