@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,7 @@ from bayescale.infer.finish import finish
 from bayescale.infer.programs import programs
 from bayescale.infer.progress import progress_bar
 from bayescale.infer.sample import Draws, sample
-from bayescale.infer.samplers import CHUNK, Sampler
+from bayescale.infer.samplers import CHUNK, Hmc, Sampler
 from bayescale.infer.tree import draws_dataset
 from bayescale.models.capability import CapabilityModel
 from bayescale.models.capability_values import Asked, logits, new_scores
@@ -30,8 +30,9 @@ from bayescale.models.evals_binding import EvalsBinding, bind_evals
 #: Name of what is measured, and of the dimension of the rows of the table.
 ACCURACY, SCORE = "accuracy", "score"
 
-#: Leapfrog steps of a trajectory by default: a slope takes milliseconds, and no chain should wait for one in a narrow place.
-SCORES_STEPS = 12
+#: The sampler by default: a slope takes milliseconds, so there are no more draws than the convergence rule needs, and no chain
+#: waits for one in a narrow place.
+SCORES_SAMPLER = Hmc(draws=500, max_draws=2000, max_steps=12)
 
 Dims = dict[str, tuple[str, ...]]
 
@@ -112,11 +113,29 @@ def fit_evals(
             found = only_estimated(draws_dataset(results["parameters"], dims, coords), binding)
             return diagnose(found, np.zeros((found.sizes[CHAIN], found.sizes[DRAW]), dtype=bool)).agreement
 
-        drawn = sample(made, design, sampler, seed, lambda flat: finish(made, flat, design), agreement, report)
+        reported = _growing(lambda flat: finish(made, flat, design))
+        drawn = sample(made, design, sampler, seed, reported, agreement, report)
         prior = finish(made, drawn.prior.reshape(sampler.chains, CHUNK, -1), design)
     tree = _tree(binding, evals, drawn, prior, np.random.default_rng([seed, 1]))
     tree.attrs |= {"seed": seed, "sampler": repr(sampler), "digest": evals.digest, "interrupted": int(drawn.interrupted)}
     return CapabilityFit(model, evals, tree)
+
+
+def _growing(reported: Callable[[np.ndarray], dict[str, Any]]) -> Callable[[np.ndarray], dict[str, Any]]:
+    """What is reported of draws (chain, draw, dim) that become more from call to call; each is reported once."""
+    last: list[tuple[np.ndarray, dict[str, Any]]] = []
+
+    def call(flat: np.ndarray) -> dict[str, Any]:
+        before, results = last.pop() if last else (flat[:, :0], {})
+        seen = before.shape[1]
+        if not seen or not np.array_equal(before, flat[:, :seen]):
+            results = reported(flat)
+        elif seen < flat.shape[1]:
+            results = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), results, reported(flat[:, seen:]))
+        last.append((flat, results))
+        return results
+
+    return call
 
 
 def coordinates(binding: EvalsBinding) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from bayescale.data.evals import Evals
 from bayescale.data.runs import Runs, as_runs
 from bayescale.infer.cache import compilation_cache_of_ours
 from bayescale.infer.convergence import Agreement, Convergence, diagnose
-from bayescale.infer.evals_fit import SCORES_STEPS, CapabilityFit, fit_evals
+from bayescale.infer.evals_fit import SCORES_SAMPLER, CapabilityFit, fit_evals
 from bayescale.infer.finish import finish
 from bayescale.infer.programs import programs
 from bayescale.infer.progress import progress_bar
@@ -175,7 +175,7 @@ def fit(
         The same seed gives the same draws.
     sampler : Nuts or Hmc, optional
         By default ``Nuts()``: 4 chains of 600 draws, more where the chains need them to agree. For scores ``Hmc``: 4 chains of
-        1,000 draws, of short trajectories.
+        500 draws, of short trajectories, and more where they need them.
     progress : bool
         Show progress on a terminal or in a notebook.
     strict : bool
@@ -198,7 +198,7 @@ def fit(
     >>> sorted(fitted.posterior)
     ['A', 'E', 'alpha', 'nu', 'sigma']
     """
-    sampler = sampler or (Hmc(max_steps=SCORES_STEPS) if isinstance(model, CapabilityModel) else Nuts())
+    sampler = sampler or (SCORES_SAMPLER if isinstance(model, CapabilityModel) else Nuts())
     _check_call(model, seed, sampler)
     if isinstance(model, CapabilityModel) or isinstance(data, Evals):
         if not isinstance(model, CapabilityModel) or isinstance(data, Runs):

@@ -15,9 +15,11 @@ EnergyAndSlope = Callable[[np.ndarray], tuple[float, np.ndarray]]
 #: Starts that the optimiser is run from: the prior draws of lowest energy.
 STARTS = 2
 _STEP = 1e-4
+#: A slope beyond this is none of a mode.
+_STUCK = 0.1
 
 
-def find_mode(energy: EnergyAndSlope, draws: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def find_mode(energy: EnergyAndSlope, draws: np.ndarray, held: np.ndarray, restarts: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """The mode and the Hessian of the energy there.
 
     Parameters
@@ -28,11 +30,13 @@ def find_mode(energy: EnergyAndSlope, draws: np.ndarray, held: np.ndarray) -> tu
         Prior draws to start from.
     held : bool array (dim,)
         Coordinates that stay at their prior median (see :func:`scales_to_hold`).
+    restarts : int
+        How often the optimiser may begin anew where it got stuck, with what it had learnt of the curvature forgotten.
     """
     center = np.median(draws, axis=0)
     draws = np.where(held, center, np.vstack([center, draws]))
     energies = np.array([_finite(energy, draw)[0] for draw in draws])
-    best = [_descend(energy, draws[i], ~held) for i in np.argsort(energies)[:STARTS]]
+    best = [_descend(energy, draws[i], ~held, restarts) for i in np.argsort(energies)[:STARTS]]
     mode = min(best, key=lambda found: found[1])[0]
     return mode, _hessian(energy, mode, held)
 
@@ -60,7 +64,7 @@ def _finite(energy: EnergyAndSlope, at: np.ndarray) -> tuple[float, np.ndarray]:
     return 1e30, np.zeros_like(at)
 
 
-def _descend(energy: EnergyAndSlope, start: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, float]:
+def _descend(energy: EnergyAndSlope, start: np.ndarray, free: np.ndarray, restarts: int) -> tuple[np.ndarray, float]:
     def restricted(part: np.ndarray) -> tuple[float, np.ndarray]:
         at = start.copy()
         at[free] = part
@@ -70,6 +74,8 @@ def _descend(energy: EnergyAndSlope, start: np.ndarray, free: np.ndarray) -> tup
     found: Any = minimize(restricted, start[free], jac=True, method="BFGS", options={"maxiter": 2000, "gtol": 1e-4})
     at = start.copy()
     at[free] = found.x
+    if restarts and np.max(np.abs(found.jac)) > _STUCK:
+        return _descend(energy, at, free, restarts - 1)
     return at, float(found.fun)
 
 

@@ -46,6 +46,10 @@ class Programs:
         What is reported of each draw: parameters, pointwise log likelihood, log prior, mean of each run.
     settle : callable (flat, design) -> design
         The table with what a model computes by iteration started from where it is at this point.
+    windows : int, optional
+        Windows of warm-up, where the number of parameters does not tell how many they should be.
+    restarts : int
+        How often the search for the mode may begin anew where it got stuck.
     """
 
     sites: tuple[Site, ...]
@@ -57,6 +61,8 @@ class Programs:
     advance_many: Callable[..., Any]
     finish: Callable[..., Any]
     settle: Callable[[Any, Any], Any] = lambda flat, design: design
+    windows: int | None = None
+    restarts: int = 0
 
 
 def programs(model: ScalingModel | CapabilityModel, sampler: Sampler, design: AnyDesign, response: str) -> Programs:
@@ -87,7 +93,14 @@ def _for_scores(model: CapabilityModel, sampler: Sampler, design: AnyDesign, res
             return trace(substitute(bare, values)).get_trace(design)[f"{response}_center"]["value"]
 
         found = exported(center, _RUN_ONCE, f"center {known}")
-        _MADE[key] = replace(made, settle=lambda flat, design: replace(design, start=found(flat, design)))
+
+        # Every prior is proper and of about unit scale, so the mode tells the shape: better than a covariance learnt from the
+        # draws of a window, some four a parameter.
+        def settle(flat: Any, design: AnyDesign) -> AnyDesign:
+            return replace(design, start=found(flat, design))
+
+        # Far from the posterior the mode of what is integrated out may jump, which ends a search along a line.
+        _MADE[key] = replace(made, settle=settle, windows=1, restarts=_RESTARTS)
     return _MADE[key]
 
 
@@ -108,6 +121,8 @@ def one_by_one(energy: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _MADE: dict[Any, Programs] = {}
+
+_CHAINS, _RESTARTS = "chains", 5
 
 #: XLA's optimiser takes longer than the programs run: some of it for the one that runs for seconds, none for the others.
 _RUN_OFTEN = {"xla_backend_optimization_level": 1}
@@ -141,13 +156,19 @@ def _make(
     def blank(key: Any, z: Any, design: AnyDesign, white: Whitening) -> Any:
         return tuple(jnp.zeros_like(leaf) for leaf in jax.tree.leaves(started(key, z, design, white)[1]))
 
-    def advance(state: Any, begin: Any, stretch: Any, key: Any, z: Any, design: AnyDesign, white: Whitening) -> Any:
+    def advance(
+        state: Any, begin: Any, stretch: Any, key: Any, z: Any, design: AnyDesign, white: Whitening, *, pooled: bool = False
+    ) -> Any:
         # A kernel learns its schedule in `init`, so every call makes a first state; it is used where a window begins.
         kernel, first = started(key, z, design, white)
         leaves, structure = jax.tree.flatten(first)
         state = jax.tree.unflatten(structure, [jnp.where(begin, new, old) for new, old in zip(leaves, state, strict=True)])
         adapted = state.adapt_state
-        state = state._replace(adapt_state=adapted._replace(step_size=adapted.step_size * stretch))
+        step_size = adapted.step_size
+        if pooled:
+            # A chain that diverges early in a short warm-up is left with too short a step; all are in one posterior.
+            step_size = jnp.where(begin, step_size, jnp.median(jax.lax.all_gather(step_size, _CHAINS)))
+        state = state._replace(adapt_state=adapted._replace(step_size=step_size * stretch))
 
         def one(state: Any, _: None) -> Any:
             state = kernel.sample(sampler.bounded(state), (), {})
@@ -178,7 +199,11 @@ def _make(
         prior=exported(jax.vmap(prior, (0, None)), _RUN_ONCE, known and f"prior {known}"),
         energy_and_slope=exported(jax.value_and_grad(energy), often, known and f"energy {known}"),
         blank=exported(jax.vmap(blank, (0, 0, None, None)), _RUN_ONCE, known and f"blank {known}"),
-        advance=exported(jax.vmap(advance, (0, None, None, 0, 0, None, None)), _RUN_OFTEN, known and f"advance {known}"),
+        advance=exported(
+            jax.vmap(partial(advance, pooled=searches), (0, None, None, 0, 0, None, None), axis_name=_CHAINS),
+            _RUN_OFTEN,
+            known and f"advance {known}",
+        ),
         blank_many=exported(jax.vmap(blank), _RUN_ONCE, known and f"blank many {known}"),
         advance_many=exported(jax.vmap(advance, (0, None, 0, 0, 0, 0, 0)), _RUN_OFTEN, known and f"advance many {known}"),
         finish=exported(finish, often, known and f"finish {known}"),

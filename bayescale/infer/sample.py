@@ -76,12 +76,12 @@ def sample(
     chains = sampler.chains
     prior = np.asarray(made.prior(random_keys(rng, chains * CHUNK), design))
     hierarchical = any("_tau" in site.name for site in made.sites)
-    windows = WINDOWS_OF_MANY if hierarchical or dimension(made.sites) > MANY else WINDOWS
+    windows = made.windows or (WINDOWS_OF_MANY if hierarchical or dimension(made.sites) > MANY else WINDOWS)
     first, least = windows * (WINDOW // CHUNK), -(-sampler.draws // CHUNK)
     most = max(least, -(-(sampler.max_draws or 4 * sampler.draws) // CHUNK))
     report(0, first + least, "finding the mode")
     held = scales_to_hold(made.sites, int(design.mask.sum()))
-    mode, hessian = find_mode(lambda at: made.energy_and_slope(at, design), prior[:32], held)
+    mode, hessian = find_mode(lambda at: made.energy_and_slope(at, design), prior[:32], held, made.restarts)
     white, design = whiten(mode, hessian), made.settle(mode, design)
     z = rng.standard_normal((chains, dimension(made.sites)))
     kept: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []

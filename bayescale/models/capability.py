@@ -22,7 +22,7 @@ Covariates = Literal["size_and_data", "compute"]
 _COVARIATES: dict[str, tuple[str, ...]] = {"size_and_data": ("params", "tokens", "params x tokens"), "compute": ("flops",)}
 
 #: Medians of the standard deviations of families' and models' capabilities, of families' effects on tasks, of what adds to the
-#: accuracy and to the logit of a score; all have this spread of their logarithm, and tasks that one about their common median.
+#: accuracy and to the logit of a score; all have this spread of their logarithm, and tasks that one about a median in common.
 FAMILY_SD, MODEL_SD, TASK_SD, SIGMA, JITTER = 0.6, 0.3, 0.2, 0.012, 0.15
 LOG_SD, TASK_LOG_SD = 0.6, 0.5
 
@@ -156,7 +156,11 @@ class CapabilityModel:
         family_sd = numpyro.sample("family_sd", _scales(FAMILY_SD, self.factors))
         model_sd = numpyro.sample("model_sd", _scales(MODEL_SD, self.factors))
         task_sd = _by_task("task_sd", TASK_SD, tasks) if self.task_effects else jnp.zeros(tasks)
-        sigma, jitter = _by_task("sigma", SIGMA, tasks), _by_task("jitter", JITTER, tasks)
+        sigma = _by_task("sigma", SIGMA, tasks)
+        # One for all tasks: were it free in each, either it or sigma could be why a task scatters more than others do, and the
+        # posterior would have a mode for each answer. What a task's logit has of its own is the families' effects on it.
+        logit_scatter = numpyro.sample("jitter_median", dist.LogNormal(jnp.log(JITTER), LOG_SD))
+        jitter = numpyro.deterministic("jitter", jnp.full(tasks, logit_scatter))
         ceiling, floor = _bounds(design)
         at = design.task
         offset, slopes = intercept[at], loading.T[:, at][:, None]
@@ -217,10 +221,12 @@ def _loadings(factors: int, tasks: int) -> Any:
         on_diagonal = dist.LogNormal(jnp.log(_LOADING_SD), 0.5).expand([factors - 1]).to_event(1)
         anchors = numpyro.sample("anchor_loading_latent", on_diagonal)
     for k in range(1, factors):
-        parts = [jnp.zeros(k), anchors[k - 1 : k]]
+        anchor = anchors[k - 1]
+        parts = [jnp.zeros(k), anchor[None]]
         if tasks > k + 1:
-            below = dist.Normal(0.0, _LOADING_SD).expand([tasks - k - 1]).to_event(1)
-            parts.append(numpyro.sample(f"loading_{k + 1}_latent", below))
+            # Data tell the ratios of a later factor's loadings; its scale, and with it all of them, trades with its spreads.
+            ratios = dist.Normal(0.0, _LOADING_SD / anchor).expand([tasks - k - 1]).to_event(1)
+            parts.append(anchor * numpyro.sample(f"loading_{k + 1}_latent", ratios))
         columns.append(jnp.concatenate(parts))
     return jnp.stack(columns, -1)
 

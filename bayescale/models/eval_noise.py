@@ -97,6 +97,13 @@ def score_and_weight(noise: NoiseName, eta: Any, cells: Cells) -> tuple[Any, Any
     return score, -bend
 
 
+def information(eta: Any, cells: Cells) -> Any:
+    """What a score tells of the logit on average: Fisher's information of a normal of the same moments, never negative."""
+    ones = jnp.ones_like(eta)
+    (_, slope, variance), (_, _, change) = jax.jvp(lambda e: moments(jnp, e, cells), (eta,), (ones,))
+    return slope**2 / variance + (change / variance) ** 2 / 2
+
+
 def draw_scores(noise: NoiseName, rng: np.random.Generator, eta: Any, cells: Cells) -> Any:
     """Scores with the noise, by NumPy; those of the normal noise are held to the range from 0 to 1."""
     mean, _, variance = moments(np, eta, cells)

@@ -4,29 +4,35 @@ Given everything else the logit of a score is ``offset + a . z`` with standard n
 within a family models share only what is the family's: its factors and its effects on tasks. So Newton's method for the mode
 of ``z`` eliminates each model, then solves for what its family shares :cite:p:`rue2009`. Models are the last axis of every
 array, along which the loops of a processor run.
+
+The precision at the mode is made of the information that scores give of their logits on average, not of how their density bends
+there: near a floor or a ceiling it bends upwards, and a determinant that may pass through zero is no energy to sample.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayescale.models.eval_noise import Cells, NoiseName, log_density, score_and_weight
+from bayescale.models.eval_noise import Cells, NoiseName, information, log_density, score_and_weight
 
-#: Newton's steps end when in no family the log density is about to rise by more than this, or after so many.
-_TOLERANCE, _MOST_STEPS = 1e-8, 30
+#: Newton's steps end when the last one raised the log density of no family by more than this, which leaves about its square; or
+#: after so many.
+_TOLERANCE, _MOST_STEPS = 1e-6, 40
 
-#: A step moves no logit by more than this, and the first one takes curvatures below 0 for 0.
-_REACH, _FIRST_STEPS = 3.0, 1
-
-#: Curvatures below 0 may take away so much of the prior precision: what is left is positive definite for sure.
-_MOST_NEGATIVE = 0.9
+#: A step moves no logit by more than this; where Newton's fails, Fisher's scoring goes on until it rises by less than this.
+_REACH, _CLOSE = 3.0, 0.3
 
 #: Nodes of the integral of a score over its logit.
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(21)
+
+
+#: The compiler would compute what many sums need anew in each of them: it is made to compute it once, several times as fast.
+_once: Callable[[Any], Any] = jax.lax.optimization_barrier
 
 
 class Layout(NamedTuple):
@@ -100,6 +106,22 @@ class Mode(NamedTuple):
     eta: Any
 
 
+class _Search(NamedTuple):
+    """Where the search for the mode is.
+
+    Of each family: the log density, the share of a step that it takes, whether the step is Newton's, and what the last one that
+    was raised the density by. ``bent`` is the precision that the last step was made with.
+    """
+
+    count: Any
+    mode: Mode
+    value: Any
+    share: Any
+    newton: Any
+    rise: Any
+    bent: Factors
+
+
 class Found(NamedTuple):
     """Laplace's approximation at given parameters."""
 
@@ -121,25 +143,23 @@ def integrate(noise: NoiseName, layout: Layout, loads: Loads, cells: Cells) -> F
         ``log_marginal``: scalar; ``variance``: of each logit, (repeat, slot, model). Only the first can be differentiated.
     """
     still = jax.lax.stop_gradient
-    fixed, fixed_cells = jax.tree.map(still, loads), jax.tree.map(still, cells)
-    mode = jax.tree.map(still, _search(noise, layout, fixed, fixed_cells))
-    (_, bend), (_, steeper) = jax.jvp(
-        lambda e: score_and_weight(noise, e, fixed_cells), (mode.eta,), (jnp.ones_like(mode.eta),)
-    )
-    kept = _kept(layout, fixed, bend)
-    weight = bend * kept
-    factors = jax.tree.map(still, _factor(layout, fixed, weight))
-    own, shared, effect, variance = jax.tree.map(still, _moved(layout, fixed, factors))
-    # How the determinant pulls at the mode, and where the mode would go for it.
-    tug = jax.tree.map(still, _solve(layout, fixed, factors, -kept * steeper * variance / 2))
-    held, weight = still(variance * kept), still(weight)
+    loads, cells = _once((loads, cells))
+    fixed, fixed_cells = jax.tree.map(still, (loads, cells))
+    mode, bent = jax.tree.map(still, _search(noise, layout, fixed, fixed_cells))
+    told, steeper = _once(jax.jvp(lambda e: information(e, fixed_cells), (mode.eta,), (jnp.ones_like(mode.eta),)))
+    weight = still(jnp.where(layout.mask, told, 0.0))
+    factors = jax.tree.map(still, _once(_factor(layout, fixed, weight)))
+    own, shared, effect, variance = jax.tree.map(still, _once(_moved(layout, fixed, factors)))
+    # How the determinant pulls at the mode, and where the mode would go for it, by the precision that Newton's last step had.
+    pull = jnp.where(layout.mask, -steeper * variance / 2, 0.0)
+    tug = jax.tree.map(still, _once(_solve(layout, fixed, bent, pull)))
 
     def around(loads: Loads, cells: Cells) -> Any:
         """A function whose gradient at the given parameters is that of the approximation."""
         eta = loads.offset + _linear(layout, loads, mode.own, mode.family)
-        score, bend = score_and_weight(noise, eta, cells)
+        score, _ = score_and_weight(noise, eta, cells)
         turned = jnp.sum(own * loads.own, 0) + jnp.sum(shared * loads.shared, 0) + effect * loads.effect
-        terms = log_density(noise, eta, cells) - bend * held / 2 - weight * turned
+        terms = log_density(noise, eta, cells) - information(eta, cells) * variance / 2 - weight * turned
         return jnp.sum(jnp.where(layout.mask, terms + score * _linear(layout, loads, *tug), 0.0))
 
     stand_in = around(loads, cells)
@@ -169,9 +189,8 @@ def draw(noise: NoiseName, key: Any, layout: Layout, loads: Loads, cells: Cells,
 
 def each_cell(noise: NoiseName, layout: Layout, cells: Cells, found: Found) -> Any:
     """Log density of each score given all the others, integrated over what these leave open of its logit."""
-    score, weight = score_and_weight(noise, found.mode.eta, cells)
-    # What a score whose curvature was held to less takes away is not quite its own; what is left must not be negative.
-    left = jnp.maximum(1 - weight * found.variance, 1e-3)
+    score, _ = score_and_weight(noise, found.mode.eta, cells)
+    left = jnp.maximum(1 - information(found.mode.eta, cells) * found.variance, 1e-3)
     variance = jnp.maximum(found.variance, 1e-12) / left
     mean, sd = found.mode.eta - variance * score, jnp.sqrt(jnp.maximum(found.variance, 1e-12))
     share = np.log(_NODE_WEIGHTS / _NODE_WEIGHTS.sum())
@@ -201,39 +220,59 @@ def _linear(layout: Layout, loads: Loads, own: Any, family: Any) -> Any:
     return total
 
 
-def _search(noise: NoiseName, layout: Layout, loads: Loads, cells: Cells) -> Mode:
-    def solved(eta: Any, positive: Any) -> tuple[Any, Any, Any]:
-        score, bend = score_and_weight(noise, eta, cells)
-        weight = jnp.where(positive & (bend < 0), 0.0, bend * _kept(layout, loads, bend))
-        target = weight * (eta - loads.offset) + jnp.where(layout.mask, score, 0.0)
-        return *_solve(layout, loads, _factor(layout, loads, weight), target), weight
+def _search(noise: NoiseName, layout: Layout, loads: Loads, cells: Cells) -> tuple[Mode, Factors]:
+    """The mode of ``z``, and the precision there that Newton's last step had.
 
-    def step(state: tuple[Any, Mode, Any]) -> tuple[Any, Mode, Any]:
-        count, mode, _ = state
-        own, family, weight = solved(mode.eta, count < _FIRST_STEPS)
+    A step that would lower the density of a family is not taken, but one of Fisher's scoring, whose direction always rises, and
+    a quarter of it, and so on. So the search ends at a mode whatever the parameters.
+    """
+
+    def height(mode: Mode) -> Any:
+        density = jnp.sum(jnp.where(layout.mask, log_density(noise, mode.eta, cells), 0.0), (0, 1))
+        return _by_family(layout, density - jnp.sum(mode.own**2, 0) / 2) - jnp.sum(mode.family**2, 0) / 2
+
+    def solved(eta: Any, newton: Any) -> tuple[Any, Any, Any, Factors]:
+        score, bend = score_and_weight(noise, eta, cells)
+        told = jnp.where(layout.mask, information(eta, cells), 0.0)
+        weight = jnp.where(newton[layout.family] & layout.mask, bend, told)
+        target = weight * (eta - loads.offset) + jnp.where(layout.mask, score, 0.0)
+        told, weight, target = _once((told, weight, target))
+        factors = _once(_factor(layout, loads, weight))
+        return *_once(_solve(layout, loads, factors, target)), told, factors
+
+    def step(state: _Search) -> _Search:
+        mode = state.mode
+        own, family, told, bent = solved(mode.eta, state.newton)
         eta = loads.offset + _linear(layout, loads, own, family)
         move = jnp.where(layout.mask, eta - mode.eta, 0.0)
         most = jnp.max(jnp.abs(move), (0, 1))
         most = jnp.full(layout.families.shape, 1e-300, most.dtype).at[layout.family].max(most)
-        share = jnp.minimum(1.0, _REACH / most)
+        share = jnp.minimum(state.share, _REACH / most)
         at = share[layout.family]
         mixed = Mode(mode.own + at * (own - mode.own), mode.family + share * (family - mode.family), mode.eta + at * move)
-        rise = jnp.sum(weight * move**2, (0, 1)) + jnp.sum((own - mode.own) ** 2, 0)
-        return count + 1, mixed, jnp.max(_by_family(layout, rise) + jnp.sum((family - mode.family) ** 2, 0))
+        value = height(mixed)
+        # What is no number is no rise either; near the mode the last digits decide nothing.
+        good = value >= state.value - 1e-9 * (1 + jnp.abs(state.value))
+        rise = jnp.sum(told * move**2, (0, 1)) + jnp.sum((own - mode.own) ** 2, 0)
+        rise = _by_family(layout, rise) + jnp.sum((family - mode.family) ** 2, 0)
+        here = good[layout.family]
+        return _Search(
+            count=state.count + 1,
+            mode=Mode(*(jnp.where(g, new, old) for g, new, old in zip((here, good, here), mixed, mode, strict=True))),
+            value=jnp.where(good, value, state.value),
+            share=jnp.where(good, jnp.minimum(1.0, 2 * state.share), jnp.where(state.newton, state.share, state.share / 4)),
+            newton=good & (state.newton | (rise < _CLOSE)),
+            rise=jnp.where(good & state.newton, rise, jnp.inf),
+            bent=bent,
+        )
 
-    own, family, _ = solved(layout.start, True)
-    first = Mode(own, family, loads.offset + _linear(layout, loads, own, family))
-    start = (0, first, jnp.full((), jnp.inf, first.eta.dtype))
-    _, mode, _ = jax.lax.while_loop(lambda s: (s[2] > _TOLERANCE) & (s[0] < _MOST_STEPS), step, start)
-    return mode
-
-
-def _kept(layout: Layout, loads: Loads, bend: Any) -> Any:
-    """The share of its curvature that each cell keeps: all, unless those below 0 would leave the precision indefinite."""
-    reach = jnp.sum(loads.own**2, 0) + jnp.sum(loads.shared**2, 0) + loads.effect**2
-    negative = jnp.sum(jnp.where(layout.mask, jnp.maximum(-bend, 0.0) * reach, 0.0), (0, 1))
-    share = _MOST_NEGATIVE / jnp.maximum(_by_family(layout, negative), _MOST_NEGATIVE)
-    return jnp.where(layout.mask, jnp.where(bend < 0, share[layout.family], 1.0), 0.0)
+    none = jnp.zeros(layout.families.shape, bool)
+    own, family, _, bent = solved(layout.start, none)
+    mode = Mode(own, family, loads.offset + _linear(layout, loads, own, family))
+    value = height(mode)
+    start = _Search(0, mode, value, jnp.ones_like(value), ~none, jnp.full_like(value, jnp.inf), bent)
+    found = jax.lax.while_loop(lambda s: (jnp.max(s.rise) > _TOLERANCE) & (s.count < _MOST_STEPS), step, start)
+    return found.mode, found.bent
 
 
 def _factor(layout: Layout, loads: Loads, weight: Any) -> Factors:

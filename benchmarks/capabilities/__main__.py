@@ -8,6 +8,8 @@ families: the larger models of a family of which the one or the two smallest are
 bundled: the largest model of every family of three sizes or more, in the bundled tables.
 
 choose: how the number of factors was chosen, inside the training models of the targets.
+
+speed: seconds to fit the standard benchmarks of all models at default settings, and whether the chains agree (same folder).
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from pathlib import Path
 
 import pandas as pd
 
+import bayescale as bs
 from benchmarks.capabilities import protocols
-from benchmarks.capabilities.ours import CANDIDATES, OURS
+from benchmarks.capabilities.ours import CANDIDATES, LOCKED, OURS
 from benchmarks.capabilities.protocols import Block
 from benchmarks.capabilities.rivals import RIVALS, Method
 from benchmarks.capabilities.scoring import means, printed, score
@@ -85,6 +88,16 @@ def _run(asked: argparse.Namespace) -> None:
         points.to_csv(asked.csv, index=False)
 
 
+def _speed(asked: argparse.Namespace) -> None:
+    if not protocols.available():
+        print(protocols.UNSET)
+        return
+    wall, busy = time.perf_counter(), time.process_time()
+    fit = bs.fit(bs.CapabilityModel(LOCKED), protocols.standard(), seed=asked.seed, strict=False, progress=False)
+    seconds = time.perf_counter() - wall, time.process_time() - busy
+    print(f"{fit!r}\n{seconds[0]:.0f} s, {seconds[1]:.0f} of one processor")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -103,7 +116,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     grouped.add_argument("--by-task", action="store_true", help="print means over each benchmark too")
     commands.add_parser("bundled", parents=[shared], help="largest models of the bundled tables")
     commands.add_parser("choose", parents=[shared], help="the number of factors, inside the training models")
+    commands.add_parser("speed", parents=[shared], help="seconds to fit the standard benchmarks")
     asked = parser.parse_args(arguments)
+    if asked.command == "speed":
+        _speed(asked)
+        return
     asked.by_task = getattr(asked, "by_task", False)
     _run(asked)
 

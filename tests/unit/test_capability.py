@@ -11,6 +11,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.core.errors import DataError, SpecError
+from bayescale.infer.evals_fit import _growing
 from bayescale.models.evals_binding import bind_evals
 from bayescale.models.spec import capability_from_spec, capability_spec
 
@@ -71,6 +72,21 @@ def test_draws_have_names_dimensions_and_labels(fitted: bs.CapabilityFit) -> Non
     assert np.abs(again.mean(("chain", "draw")).to_numpy() - observed).max() < 0.08
     # The draws of what is integrated out have the density that they were drawn with, to a little.
     assert fitted.latents["log_ratio"].std() < 0.7
+
+
+def test_each_draw_is_reported_once() -> None:
+    asked = []
+
+    def reported(flat: np.ndarray) -> dict[str, Any]:
+        asked.append(flat.shape[1])
+        return {"parameters": {"a": 2 * flat}}
+
+    growing, draws = _growing(reported), np.random.default_rng(0).standard_normal((2, 9, 3))
+    for seen in (4, 4, 9):
+        np.testing.assert_array_equal(growing(draws[:, :seen])["parameters"]["a"], 2 * draws[:, :seen])
+    assert asked == [4, 5]
+    # Draws that were begun again are others.
+    np.testing.assert_array_equal(growing(-draws)["parameters"]["a"], -2 * draws)
 
 
 def _mean(found: Any) -> np.ndarray:

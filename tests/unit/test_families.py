@@ -95,21 +95,27 @@ def test_two_dimensions_agree_with_quadrature(noise: NoiseName) -> None:
 
 
 def test_the_gradient_is_that_of_the_value() -> None:
+    """Also where scores lie about the floor, some above it: densities bend upwards there, and Newton's steps may fail."""
     rng = np.random.default_rng(1)
     layout, loads = _table(rng, (3, 1, 2), 4)
-    y = np.clip(0.5 + 0.2 * rng.standard_normal(layout.mask.shape), 0.05, 0.95)
+    middle = np.clip(0.5 + 0.2 * rng.standard_normal(layout.mask.shape), 0.05, 0.95)
+    low = 0.115 + 0.05 * np.abs(rng.standard_normal(layout.mask.shape))
 
-    def value(at: Any) -> Any:
+    def value(at: Any, y: Any, start: Any) -> Any:
         scale, floor, sigma = at[0], 0.2 * jax.nn.sigmoid(at[1]), jnp.exp(at[2])
         moved = Loads(loads.offset + at[3], scale * loads.own, loads.shared * (1 + at[4]), loads.effect * scale)
-        return integrate("normal", layout, moved, Cells(y, 1 / 300, floor, 0.97, sigma, 0.1)).log_marginal
+        cells = Cells(y, 1 / 300, floor, 0.97, sigma, 0.1)
+        return integrate("normal", layout._replace(start=start), moved, cells).log_marginal
 
-    at, step = np.array([1.0, 0.3, -3.0, 0.2, 0.1]), 1e-5
+    step, here, far = 1e-5, np.zeros(layout.mask.shape), np.full(layout.mask.shape, 2.0)
     with double_precision():
-        slope = np.asarray(jax.jit(jax.grad(value))(at))
-        run = jax.jit(value)
-        differences = [float(run(at + step * h) - run(at - step * h)) / (2 * step) for h in np.eye(5)]
-    np.testing.assert_allclose(slope, differences, rtol=1e-4, atol=1e-4)
+        run = jax.jit(jax.value_and_grad(value))
+        for at, y in (([1.0, 0.3, -3.0, 0.2, 0.1], middle), ([1.5, 0.3, -4.0, -3.0, 0.4], low)):
+            ends = [[float(run(np.array(at) + side * h, y, here)[0]) for side in (step, -step)] for h in np.eye(5)]
+            found, slope = run(np.array(at), y, here)
+            np.testing.assert_allclose(slope, [(up - down) / (2 * step) for up, down in ends], rtol=1e-4, atol=1e-4)
+            # Where the search begins makes no difference.
+            assert float(run(np.array(at), y, far)[0]) == pytest.approx(float(found), abs=1e-6)
 
 
 def test_padding_changes_nothing() -> None:

@@ -47,6 +47,24 @@ def test_energies_that_are_no_numbers_are_avoided() -> None:
     assert np.isfinite(hessian).all()
 
 
+def test_it_may_begin_anew_where_it_got_stuck() -> None:
+    asked = []
+
+    def stumbling(at: np.ndarray) -> tuple[float, np.ndarray]:
+        asked.append(at)
+        value, slope = energy(at)
+        # For a while, values that no slope tells of: the search along a line finds nothing lower.
+        return (value + 1e6 if 5 < len(asked) - 21 < 200 else value), slope
+
+    def gap(restarts: int) -> float:
+        asked.clear()
+        mode, _ = find_mode(stumbling, prior(), FREE, restarts)
+        return float(np.abs(mode - CENTER).max())
+
+    assert gap(0) > 0.1
+    assert gap(20) < 1e-3
+
+
 def test_what_is_held_stays_at_its_median_uncorrelated() -> None:
     held = np.array([False, True, False])
     draws = prior()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -81,6 +82,13 @@ def test_a_population_warms_up_in_more_windows() -> None:
     run(many)
     assert sum(many.began) > sum(one.began) >= 1
     assert all(many.began[:: WINDOW // CHUNK][: sum(many.began)])
+
+
+def test_a_program_may_say_how_long_it_warms_up() -> None:
+    chains = Chains("a_mu", "a_tau", "a")
+    chains.programs = replace(chains.programs, windows=1)
+    run(chains)
+    assert sum(chains.began) == 1
 
 
 def test_it_goes_on_while_the_chains_nearly_agree() -> None:
