@@ -26,7 +26,7 @@ FEWEST, SHARE = 4, 0.1
 SAMPLER = bs.Hmc(chains=4, draws=500)
 
 #: A floor that both share, since the evaluation is identical; amplitude and exponent of each family. Pooled in part, as
-#: `recommended` would have them were there runs enough, two families of two runs do not converge (1 of 15 fits).
+#: `recommended` would have them were there runs enough, two families of two runs do not converge.
 BY_SIZE = bs.ScalingModel(
     "power_law_offset",
     axes={"x": "params"},
