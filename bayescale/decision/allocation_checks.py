@@ -15,7 +15,7 @@ from bayescale.data.runs import Runs
 from bayescale.prediction.cost import Cost
 from bayescale.prediction.cost_fit import FittedCost
 from bayescale.prediction.isoflop import BUDGET, isoflop_profiles
-from bayescale.prediction.mixing import fits_of, labels_of
+from bayescale.prediction.mixing import fits_of, labels_of, selected_rows
 from bayescale.prediction.optimum import CostFunction, compute_optimal
 from bayescale.prediction.points import Fitted
 
@@ -97,6 +97,9 @@ def _interior(optimum: xr.Dataset, unit: str) -> Iterator[Finding]:
 
 def _inside(fit: Fitted, optimum: xr.Dataset, unit: str) -> Iterator[Finding]:
     name, table, worst = "inside the runs", _rows(fit), (1.0, "")
+    if (optimum["p_none"] == 1).any():
+        yield Finding(name, Status.NOT_ASSESSED, "not assessed: at a budget no draw has an optimum")
+        return
     for point, budget in enumerate(optimum["flops"].to_numpy()):
         beyond = {}
         for column in ("params", "tokens"):
@@ -158,8 +161,4 @@ def _profiles(fit: Fitted, profiles: xr.Dataset | None, seed: int) -> Finding:
 def _rows(fit: Fitted) -> pd.DataFrame:
     """The fitted runs, of the selected group."""
     data: Runs = fits_of(fit)[0].data
-    keep = np.ones(len(data.table), dtype=bool)
-    for column, label in labels_of(fit).items():
-        if column in data.table:
-            keep &= (data.table[column].astype(str) == label).to_numpy()
-    return data.table[keep]
+    return data.table[selected_rows(data.table, labels_of(fit))]

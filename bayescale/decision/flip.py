@@ -89,8 +89,8 @@ def _of_targets(found: Meeting, targets: Sequence[Target], line: float) -> Itera
             told = f"no value of {said(target)} flips the verdict: {why}"
             yield _Row(name, target.value, nan, told)
             continue
-        moved = target._replace(value=float(f"{value:.4g}"))
-        yield _Row(name, target.value, value, f"the verdict flips where the target is {said(moved)} instead of {said(target)}")
+        moved = f"{target.response} {target.op} {_apart(value, target.value)}"
+        yield _Row(name, target.value, value, f"the verdict flips where the target is {moved} instead of {said(target)}")
         shift = target.value - value
         way = "higher" if shift > 0 else "lower"
         of = "the median" if found.points == 1 else "the median of the point furthest from it"
@@ -98,8 +98,21 @@ def _of_targets(found: Meeting, targets: Sequence[Target], line: float) -> Itera
         yield _Row(f"median {target.response}", middle, middle + shift, told)
     way = "above" if found.probability >= line else "below"
     gap = f"{abs(found.probability - line):.4g} {way} the line"
-    told = f"the probability of {found.probability:.4g} is {gap}: a line of {found.probability:.4g} flips the verdict"
-    yield _Row("probability asked for", line, found.probability, told)
+    if 0.5 < found.probability < 1:
+        told = f"the probability of {found.probability:.4g} is {gap}: a line of {found.probability:.4g} flips the verdict"
+        yield _Row("probability asked for", line, found.probability, told)
+        return
+    told = f"the probability of {found.probability:.4g} is {gap}: no line that a rule may ask for flips the verdict"
+    yield _Row("probability asked for", line, nan, told)
+
+
+def _apart(value: float, other: float) -> str:
+    """A value with four digits, or as many as it takes to tell it from the other."""
+    for digits in range(4, 17):
+        text = f"{value:.{digits}g}"
+        if abs(float(text) - value) <= 0.01 * abs(value - other):
+            return text
+    return repr(value)
 
 
 def _value_at(worst: Array, others: NDArray[np.bool_], target: Target, line: float) -> float:

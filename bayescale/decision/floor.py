@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from bayescale.core.findings import Finding, Status
 from bayescale.core.targets import Target, Threshold, as_target
 from bayescale.infer.fit import Fit
-from bayescale.prediction.mixing import Labels, answers, source
+from bayescale.prediction.mixing import Labels, answers, selected_rows, source
 from bayescale.prediction.parameters import generator, parameter_draws
 from bayescale.prediction.points import LINKED, At, Fitted, columns_of, columns_to_forecast, read_points
 from bayescale.prediction.values import law_values
@@ -81,10 +81,9 @@ def _limit(fit: Fit, labels: Labels, at: At | None, seed: int) -> Array:
     binding, law = fit.binding, fit.model.law
     table = fit.data.table if at is None else read_points(fit, at, labels, columns_to_forecast(fit))
     if at is None:
-        keep = np.ones(len(table), dtype=bool)
-        for column, label in labels.items():
-            keep &= (table[column].astype(str) == label).to_numpy()
-        table = table[keep].drop_duplicates([c for c in (*fit.model.group_columns, *columns_of(fit)) if c in table])
+        table = table[selected_rows(table, labels)].drop_duplicates(
+            [c for c in (*fit.model.group_columns, *columns_of(fit)) if c in table]
+        )
     stay = {LINKED[-1], *(binding.axes[c] for c in law.absolute)}
     ratios = {
         c: table[column].to_numpy(float) / binding.reference[c] * (1.0 if column in stay else FAR)

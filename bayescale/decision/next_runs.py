@@ -88,7 +88,8 @@ def next_runs(
     most : int, optional
         At most so many runs.
     least : float
-        Stop where no run that can still be paid would take off so large a share of the variance at the start.
+        Stop where no run that can still be paid would take off so large a share of the variance at the start. Without
+        ``batch`` every candidate that can be paid is listed.
     unseen, seed
         As of :func:`predict`.
 
@@ -346,7 +347,7 @@ def _shown(made: _Made, table: pd.DataFrame, costs: Array, joint: Joint, asked: 
         after = np.sqrt(made.after[:, 0])
         # No positive response is met or missed at a level that has no logarithm: there is nothing to learn.
         columns["value"] = value_of_information(asked.stakes, sign * level, center, before, after)
-    own = table.iloc[made.rows].drop(columns=[*columns, "candidate"], errors="ignore")
+    own = table.iloc[made.rows].drop(columns=[*columns, "candidate", "order"], errors="ignore")
     plan = pd.DataFrame({"candidate": table.index.to_numpy()[made.rows]}, index=range(1, len(made.rows) + 1))
     plan = plan.join(own.set_axis(plan.index)).assign(**columns)
     plan.index.name = "order"

@@ -15,7 +15,7 @@ from bayescale.core.names import CHAIN, DRAW
 from bayescale.core.targets import higher_is_better
 from bayescale.infer.fit import Fit
 from bayescale.prediction.methods import AnyCurve, Costs, Method, common_range, traced_along
-from bayescale.prediction.mixing import Labels, fits_of, labels_of, source
+from bayescale.prediction.mixing import Labels, fits_of, labels_of, selected_rows, source
 from bayescale.prediction.parameters import generator
 from bayescale.prediction.paths import Array, Path
 from bayescale.prediction.points import At, Fitted
@@ -207,12 +207,7 @@ def _unit(fit: Fit, labels: Labels) -> str:
     if word not in fit.data.table:
         return word
     table = fit.data.table
-    keep = np.ones(len(table), dtype=bool)
-    for column, label in labels.items():
-        # A member of an ensemble may have been read without a column that another has.
-        if column in table:
-            keep &= (table[column].astype(str) == label).to_numpy()
-    return " and ".join(sorted(table.loc[keep, word].astype(str).unique()))
+    return " and ".join(sorted(table.loc[selected_rows(table, labels), word].astype(str).unique()))
 
 
 def _name(labels: Labels, otherwise: str) -> str:

@@ -146,8 +146,9 @@ def compute_multiplier(
     Dataset
         ``multiplier``, dims (chain, draw, point), one point a scale: ``inf`` in draws in which ``a`` does not match ``b``
         within reach, whose share is ``p_never`` (point), and ``1 / reach`` where it matches all along, whose share is
-        ``p_below``.
-        ``p_b_better`` (point): the probability that ``b`` is better at that scale. Coordinate ``along`` (point).
+        ``p_below``. ``p_b_better`` (point): the probability that ``b`` is better at that scale, over the draws in which both
+        have a response. ``p_none`` (point): the share in which one has none (no optimum on the path) and the multiplier is NaN.
+        Coordinate ``along`` (point).
 
     Raises
     ------
@@ -178,13 +179,16 @@ def compute_multiplier(
     found = np.empty(goals.shape)
     for i, scale in enumerate(at_b):
         found[:, i] = _matching(curve_a, goals[:, i], log_grid(scale / reach, scale * reach), sign) / scale
+    gap, there = sign * (goals - here), np.isfinite(goals - here)
+    better = np.divide((gap > 0).sum(axis=0), there.sum(axis=0), out=np.full(len(at_b), np.nan), where=there.any(axis=0))
     shape = tuple(len(chains[d]) for d in (CHAIN, DRAW))
     out = xr.Dataset(
         {
             "multiplier": ((CHAIN, DRAW, "point"), found.reshape(*shape, -1)),
             "p_never": ("point", np.isposinf(found).mean(axis=0)),
             "p_below": ("point", (found <= (1 + ALIKE) / reach).mean(axis=0)),
-            "p_b_better": ("point", (sign * (goals - here) > 0).mean(axis=0)),
+            "p_b_better": ("point", better),
+            "p_none": ("point", np.isnan(found).mean(axis=0)),
         },
         coords={**chains, along: ("point", at_b), "point": np.arange(len(at_b))},
     )
@@ -192,15 +196,19 @@ def compute_multiplier(
 
 
 def _matching(curve: AnyCurve, goals: Array, grid: Array, sign: float) -> Array:
-    """The smallest scale at which each draw of a curve is as good as its goal, shape (draw,); ``inf`` where it never is."""
-    behind = sign * (curve(grid) - goals[:, None]) < 0
+    """The smallest scale at which each draw of a curve is as good as its goal, shape (draw,); ``inf`` where it never is.
+
+    NaN where the goal, or the whole curve, is: on a path to the optimum there may be none.
+    """
+    reached = curve(grid)
+    behind = ~(sign * (reached - goals[:, None]) >= 0)
     first = np.where(behind.all(axis=1), -1, np.argmin(behind, axis=1))
     found = np.where(first == 0, grid[0], np.inf)
     inside = np.flatnonzero(first > 0)
     if inside.size:
         few, step = curve.take(inside), first[inside]
         found[inside] = bisect(lambda s: few(s[:, None])[:, 0] - goals[inside], grid[step - 1], grid[step])
-    return found
+    return np.where(np.isnan(goals) | np.isnan(reached).all(axis=1), np.nan, found)
 
 
 def read_scales(scales: float | Sequence[float]) -> Array:

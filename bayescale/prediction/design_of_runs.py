@@ -15,9 +15,9 @@ from bayescale.core.errors import DataError, SpecError, unknown
 from bayescale.core.names import CHAIN, DRAW, POINT
 from bayescale.infer.fit import Fit
 from bayescale.models.discrepancy import RunEffect
-from bayescale.models.noise import Minima, StudentT, to_noise_scale
+from bayescale.models.noise import BestOf, Minima, StudentT, to_noise_scale
 from bayescale.prediction.discrepancy import discrepancy_draws
-from bayescale.prediction.mixing import Labels, fits_of, mixed_draws
+from bayescale.prediction.mixing import Labels, fits_of, mixed_draws, one_noise_scale
 from bayescale.prediction.noise import new_runs, noise_scale
 from bayescale.prediction.parameters import Unseen, generator, parameter_draws
 from bayescale.prediction.points import At, Fitted, columns_to_forecast, read_points
@@ -172,6 +172,7 @@ def joint_draws(fit: Fitted, candidates: At, target: At, *, unseen: Unseen = "po
         ``law``, with its discrepancy but without effects of single runs; ``noise``, the variance of a normal run that tells as
         much; ``scatter``, the variance of a new run. The coordinate ``asked`` (point) tells the targets from the candidates.
     """
+    one_noise_scale(fit, "choosing runs")
     every = max(1, _draws_of(fit) // MOST_DRAWS)
 
     def ask(one: Fit, labels: Labels) -> xr.Dataset:
@@ -190,8 +191,10 @@ def _draws(fit: Fit, candidates: At, target: At, labels: Labels, unseen: Unseen,
     parts = [read_points(fit, at, labels, needed) for at in (candidates, target)]
     table = pd.concat(parts, ignore_index=True)
     words = [name for part in parts for name in part if not pd.api.types.is_numeric_dtype(part[name])]
-    table = table.fillna(dict.fromkeys(words, "") | {f"{fit.response}_sd": 0.0})
     noise = fit.model.noise
+    # What one of the two tables has and the other lacks: a run is the best of one try where nothing else is said.
+    tries = {noise.column: 1.0} if isinstance(noise, BestOf) else {}
+    table = table.fillna(dict.fromkeys(words, "") | {f"{fit.response}_sd": 0.0} | tries)
     values = mean_at(fit, table, parameter_draws(fit, table, generator(seed, 0), unseen))
     with np.errstate(divide="ignore", invalid="ignore"):
         law = np.asarray(to_noise_scale(noise, values))

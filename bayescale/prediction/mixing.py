@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
-from bayescale.core.errors import BayescaleError, DataError
+from bayescale.core.errors import BayescaleError, DataError, SpecError
 from bayescale.core.names import CHAIN, DRAW
 from bayescale.infer.ensemble import Ensemble, EnsembleSelection, Members
 from bayescale.infer.fit import Fit, Selection
@@ -54,6 +56,29 @@ def source(asked: Fitted) -> Fit | Ensemble:
 def labels_of(asked: Fitted) -> Labels:
     """The group labels that a selection fixes."""
     return dict(asked.labels) if isinstance(asked, Selection | EnsembleSelection) else {}
+
+
+def selected_rows(table: pd.DataFrame, labels: Labels) -> NDArray[np.bool_]:
+    """Which rows of a table have the labels; a member of an ensemble may have been read without a column that another has."""
+    keep = np.ones(len(table), dtype=bool)
+    for column, label in labels.items():
+        if column in table:
+            keep &= (table[column].astype(str) == label).to_numpy()
+    return keep
+
+
+def one_noise_scale(asked: Fitted, verb: str) -> None:
+    """Refuse members whose noise is on different scales, where variances are to be added up.
+
+    Raises
+    ------
+    SpecError
+        Naming the scales.
+    """
+    scales = {fit.model.noise.on for fit in fits_of(asked)}
+    if len(scales) > 1:
+        told = f"the members have noise on different scales ({', '.join(sorted(scales))}), whose variances do not add up"
+        raise SpecError(f"{verb}: {told}: ask it of each member (ensemble.fits)")
 
 
 def fits_of(asked: Fitted) -> list[Fit]:

@@ -20,10 +20,10 @@ from bayescale.prediction.cost_fit import FittedCost
 from bayescale.prediction.crossing import SCALE, same_response
 from bayescale.prediction.crossings import read_scales
 from bayescale.prediction.methods import AnyCurve, Method, traced_along
-from bayescale.prediction.mixing import labels_of, source
+from bayescale.prediction.mixing import labels_of, selected_rows, source
 from bayescale.prediction.parameters import generator
 from bayescale.prediction.paths import Path, fitted_scales
-from bayescale.prediction.points import At, Fitted
+from bayescale.prediction.points import At, Fitted, as_frame
 from bayescale.prediction.pricing import Priced
 
 Array = NDArray[np.float64]
@@ -66,14 +66,17 @@ def rank_methods(
     Dataset
         The response of the laws, dims (chain, draw, candidate, scale). ``p_rank`` (candidate, rank, scale), the best first;
         methods that tie share a rank. ``p_best`` (candidate, scale). ``regret`` (candidate, scale): by how much the response of
-        the method is worse than that of the best one, in expectation. ``choice`` (scale): the method of least regret.
+        the method is worse than that of the best one, in expectation. ``choice`` (scale): the method of least regret. All are
+        over the draws in which every method has a response; ``p_none`` (scale) is the share of the others, in which a path
+        leads to an optimum that there is not.
         ``baseline`` (candidate): its rank by what was measured at the largest common scale, interpolated between its best runs;
         that scale is the attribute ``baseline_scale``.
 
     Raises
     ------
     SpecError
-        When there are fewer than two methods, responses differ, or the fitted runs share no scale on the axis.
+        When there are fewer than two methods, responses differ, no draw has a response of each, or the fitted runs share no
+        scale on the axis.
 
     Examples
     --------
@@ -104,10 +107,16 @@ def rank_methods(
     response = source(asked[0]).response
     sign = 1.0 if higher_is_better(response) else -1.0
     values = np.stack([curve(wanted[None, :]) for curve in curves], axis=1)  # (draw, candidate, scale)
-    ranks = rankdata(-sign * values, axis=1, method="min")
-    regret = (np.max(sign * values, axis=1, keepdims=True) - sign * values).mean(axis=0)
-    p_rank = np.stack([(ranks == r + 1).mean(axis=0) for r in range(len(names))], axis=1)
-    baseline, common = _baseline(asked, traced, sign)
+    there = np.isfinite(values).all(axis=1)
+    if not there.any(axis=0).all():
+        none = ", ".join(f"{scale:.3g}" for scale in wanted[~there.any(axis=0)])
+        raise SpecError(f"no draw has a response of every method at {along} {none}: on that path a method has no optimum there")
+    # A draw in which a method has no response (no compute-optimal size) ranks nobody.
+    counted = np.where(there[:, None], values, np.nan)
+    ranks = rankdata(-sign * counted, axis=1, method="min", nan_policy="propagate")
+    regret = np.nanmean(np.max(sign * counted, axis=1, keepdims=True) - sign * counted, axis=0)
+    p_rank = np.stack([(ranks == r + 1).sum(axis=0) / there.sum(axis=0) for r in range(len(names))], axis=1)
+    baseline, common = _baseline(asked, traced, sign, at)
     shape = tuple(len(chains[d]) for d in (CHAIN, DRAW))
     out = xr.Dataset(
         {
@@ -117,6 +126,7 @@ def rank_methods(
             "regret": ((CANDIDATE, SCALE), regret),
             "choice": (SCALE, np.array(names, dtype=object)[np.argmin(regret, axis=0)]),
             "baseline": (CANDIDATE, baseline),
+            "p_none": (SCALE, 1 - there.mean(axis=0)),
         },
         coords={**chains, CANDIDATE: names, RANK: np.arange(1, len(names) + 1), SCALE: wanted},
     )
@@ -138,9 +148,10 @@ def _together(
     return out, {d: shortest.chains[d] for d in (CHAIN, DRAW)}
 
 
-def _baseline(asked: Sequence[Fitted], methods: Sequence[Method], sign: float) -> tuple[Array, float]:
+def _baseline(asked: Sequence[Fitted], methods: Sequence[Method], sign: float, at: At | None) -> tuple[Array, float]:
     """Rank of each method (shared where they tie) by its measurements at the largest scale that all reach, and that scale."""
-    runs = [_measured(one, method) for one, method in zip(asked, methods, strict=True)]
+    place = {} if at is None else {name: str(values.iloc[0]) for name, values in as_frame(at).items()}
+    runs = [_measured(one, method, place) for one, method in zip(asked, methods, strict=True)]
     if not all(len(scale) for scale, _ in runs):
         return np.full(len(runs), np.nan), float("nan")
     common, lowest = min(float(s.max()) for s, _ in runs), max(float(s.min()) for s, _ in runs)
@@ -157,13 +168,11 @@ def _baseline(asked: Sequence[Fitted], methods: Sequence[Method], sign: float) -
     return rankdata(-sign * np.array(values), method="min").astype(float), common
 
 
-def _measured(asked: Fitted, method: Method) -> tuple[Array, Array]:
+def _measured(asked: Fitted, method: Method, place: Mapping[Any, str]) -> tuple[Array, Array]:
     """Scales along the axis and responses of the runs of a method."""
     fit, way = method.ways[0]
-    keep = np.ones(len(fit.data.table), dtype=bool)
-    for column, label in labels_of(asked).items():
-        if column in fit.data.table:
-            keep &= (fit.data.table[column].astype(str) == label).to_numpy()
+    groups = {column: place[column] for column in fit.data.groups if column in place}
+    keep = selected_rows(fit.data.table, groups | labels_of(asked))
     scales = fitted_scales(fit, way)
     if not len(scales):
         return np.empty(0), np.empty(0)

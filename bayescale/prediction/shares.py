@@ -14,7 +14,7 @@ from bayescale.infer.evals_fit import CapabilityFit
 from bayescale.infer.fit import Fit
 from bayescale.models.noise import to_noise_scale
 from bayescale.prediction.discrepancy import discrepancy_draws
-from bayescale.prediction.mixing import Labels, answers, source
+from bayescale.prediction.mixing import Labels, answers, one_noise_scale, source
 from bayescale.prediction.noise import new_runs
 from bayescale.prediction.parameters import generator, parameter_draws
 from bayescale.prediction.points import At, Fitted, columns_to_forecast, coordinates_of, read_points
@@ -69,7 +69,7 @@ def uncertainty_shares(fit: Fitted, at: At, *, seed: int = 0) -> pd.DataFrame:
     DataError
         As of :func:`predict`.
     SpecError
-        For a fit of a :class:`CapabilityModel`.
+        For a fit of a :class:`CapabilityModel`, and an ensemble whose members have noise on different scales.
 
     Notes
     -----
@@ -88,6 +88,7 @@ def uncertainty_shares(fit: Fitted, at: At, *, seed: int = 0) -> pd.DataFrame:
     """
     if isinstance(fit, CapabilityFit):
         raise SpecError("uncertainty_shares is of a fit to runs: a CapabilityModel has other sources of uncertainty")
+    one_noise_scale(fit, "uncertainty_shares")
     found = answers(fit, seed, lambda one, labels: _parts(one, labels, at, seed))
     members = found.members
     counts = np.ones(1) if members is None else np.array([members.counts[name] for name in found.of], dtype=float)

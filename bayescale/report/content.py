@@ -163,7 +163,7 @@ def decision_report(
     True
     """
     rule = as_threshold(target)
-    _check(crossover, next_runs, title)
+    _check(backtest, crossover, next_runs, title)
     held = provenance(fit, file, seed, now())  # a file that cannot be read is told before the work
     draws = predict(fit, at, unseen=unseen, seed=seed)
     found = review(fit, at, backtest)
@@ -182,7 +182,9 @@ def decision_report(
     scales = shares = None
     if not isinstance(fit, CapabilityFit) and not isinstance(at, Evals):
         scales = scale_margin(fit, at, rule, unseen=unseen, seed=seed)
-        shares = uncertainty_shares(fit, at, seed=seed)
+        # Of laws with noise on different scales there are no shares of one variance.
+        if len({one.model.noise.on for one in fits_of(fit)}) == 1:
+            shares = uncertainty_shares(fit, at, seed=seed)
     return DecisionReport(
         title,
         decision,
@@ -201,8 +203,10 @@ def decision_report(
     )
 
 
-def _check(crossover: object, next_runs: object, title: object) -> None:
+def _check(backtest: object, crossover: object, next_runs: object, title: object) -> None:
     faults = []
+    if backtest is not None and not isinstance(backtest, Backtest):
+        faults.append(f"backtest is what backtest(...) returns, got {type(backtest).__name__}")
     if crossover is not None and not (isinstance(crossover, xr.Dataset) and "p_b_better" in crossover):
         faults.append(f"crossover is what crossover(...) returns, got {type(crossover).__name__}")
     if next_runs is not None and not isinstance(next_runs, pd.DataFrame):

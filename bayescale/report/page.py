@@ -166,6 +166,7 @@ def _shown(report: DecisionReport) -> dict[str, Any]:
         "scales": _scales(report),
         "crossing": report.crossing,
         "next_runs": _next(report),
+        "no_next_runs": "Not assessed: no runs that could be made were given." if report.next_runs is None else NOTHING_TELLS,
         "provenance": report.provenance,
     }
 
@@ -312,6 +313,10 @@ def _scales(report: DecisionReport) -> Table | None:
     return table("scales", f"The same run, larger or smaller{several}", header, rows)
 
 
+#: An empty table of next runs.
+NOTHING_TELLS = "None of the candidates tells enough about the target to be worth a run."
+
+
 def _next(report: DecisionReport) -> Table | None:
     if report.next_runs is None or report.next_runs.empty:
         return None
@@ -323,7 +328,7 @@ def _best_next(report: DecisionReport) -> str | None:
     if found is None:
         return None
     if found.empty:
-        return "None of the candidates is worth its cost."
+        return NOTHING_TELLS
     best = found.iloc[0]
     named = [c for c in found.columns if c not in _MEASURES]
     told = ", ".join(f"{c} {value_of(best[c], c)}" for c in named)

@@ -16,6 +16,7 @@ from bayescale import __version__
 from bayescale.core.errors import SavedFileError, SpecError
 from bayescale.data.evals import Evals
 from bayescale.decision.forecast import describe, reasons_of
+from bayescale.evaluate.stacking import STACKED
 from bayescale.infer.ensemble import Ensemble, EnsembleSelection
 from bayescale.infer.evals_fit import CapabilityFit
 from bayescale.infer.fit import Fit
@@ -51,7 +52,8 @@ def provenance(fit: Fitted | CapabilityFit, file: str | os.PathLike[str] | None,
             rows.append(("as seen by", ", ".join(f"{column} {label}" for column, label in labels.items())))
         if isinstance(whole, Ensemble):
             told = ", ".join(f"{name} {weight:.3f}" for name, weight in whole.weights.items())
-            rows.append(("ensemble", f"{count_of(len(whole.fits), 'law')} weighted by held-out forecasts: {told}"))
+            how = "weighted by held-out forecasts" if STACKED in whole.evidence.index else "with stated weights"
+            rows.append(("ensemble", f"{count_of(len(whole.fits), 'law')} {how}: {told}"))
         for member in members:
             rows += _of_fit(member, f" ({member.model.law.name})" if len(members) > 1 else "")
     if file is not None:

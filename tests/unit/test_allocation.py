@@ -14,6 +14,7 @@ from bayescale.decision.allocation_checks import check_allocation
 from bayescale.decision.floor import check_floor
 from bayescale.infer.ensemble import Ensemble
 from bayescale.infer.fit import Fit
+from bayescale.models.pooling import NoPooling
 from bayescale.models.scaling import ScalingModel
 from bayescale.prediction.allocation import off_optimum
 from bayescale.prediction.cost import Cost
@@ -217,6 +218,7 @@ def test_an_allocation_without_an_optimum() -> None:
     fit = fake_fit(ScalingModel("gadre_overtrain"), profiles(), {"A": 1e-9, "B": 0.8, "eta": 0.02}, sd=0.0, draws=50)
     found = check_allocation(fit, 1e20)
     assert statuses(found)["interior optimum"] is Status.FAIL
+    assert statuses(found)["inside the runs"] is Status.NOT_ASSESSED
     assert "no interior optimum: 100% of the draws" in found.findings[0].message
 
 
@@ -234,5 +236,9 @@ def test_a_target_below_the_floor() -> None:
     assert "lies below what any scale reaches in 100% of the draws: the floor of the law, its median is 1.817" in below.message
     near = check_floor(fit, "loss<=1.8172")
     assert near.value == pytest.approx(0.5, abs=0.1)
+    pooled = ScalingModel("chinchilla", pooling={"E": NoPooling("family")})
+    family = fake_fit(pooled, profiles().assign(family="a"), sd=0.01, draws=20)
+    seen = Ensemble({"with": family, "without": fit}, {"with": 0.5, "without": 0.5})
+    assert check_floor(seen.select(family="a"), "loss<=1.0").value == 1.0
     mixed = Ensemble({"one": fit, "two": paper(sd=0.01, E=1.5)}, {"one": 0.5, "two": 0.5})
     assert check_floor(mixed, "loss<=1.7").value == pytest.approx(0.5, abs=0.05)

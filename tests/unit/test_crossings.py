@@ -95,6 +95,34 @@ def test_what_is_never_matched_is_infinite() -> None:
     np.testing.assert_allclose(found["multiplier"], 0.1)
 
 
+def surface(law: str, truth: dict[str, Any]) -> Fit:
+    params, tokens = np.repeat(np.geomspace(1e8, 1e10, 5), 5), np.tile(np.geomspace(1e9, 1e12, 5), 5)
+    table = pd.DataFrame({"params": params, "tokens": tokens, "loss": 2 + 50 * params**-0.2 + 100 * tokens**-0.2})
+    return fake_fit(ScalingModel(law), table, truth, sd=0.0, draws=50)
+
+
+def test_a_method_without_an_optimum_ranks_nobody() -> None:
+    none = surface("gadre_overtrain", {"A": 1e-9, "B": 0.8, "eta": 0.02})
+    sound = surface("chinchilla", {"E": 1.8})
+    for a, b in ((none, sound), (sound, none)):
+        found = compute_multiplier(a, b, [1e21], path="optimal")
+        assert found["p_none"].item() == 1.0
+        assert np.isnan(found["multiplier"]).all() and np.isnan(found["p_b_better"].item())
+        with pytest.raises(SpecError, match="no draw has a response of every method at flops 1e\\+21"):
+            rank_methods({"a": a, "b": b}, [1e21], path="optimal")
+
+
+def test_a_draw_without_an_optimum_counts_for_nobody() -> None:
+    without = np.tile(np.arange(50) < 10, (4, 1))
+    truth = {"A": np.where(without, 1e-9, 0.5), "B": 0.8, "eta": np.where(without, 0.02, 0.1)}
+    mixed = surface("gadre_overtrain", truth)
+    sound = surface("chinchilla", {"E": 1.8})
+    found = rank_methods({"mixed": mixed, "sound": sound}, [1e21], path="optimal")
+    assert 0 < found["p_none"].item() < 1
+    assert found["p_best"].sum().item() == pytest.approx(1.0)
+    assert np.isfinite(found["regret"]).all()
+
+
 def test_draws_of_one_fit_stay_paired() -> None:
     fit = families()
     found = compute_multiplier(fit.select(family="c"), fit.select(family="b"), 1e9, along="params")
@@ -119,6 +147,18 @@ def test_the_baseline_ranks_by_what_was_measured() -> None:
     assert found["baseline"].to_numpy().tolist() == [3.0, 2.0, 1.0]
     assert found.attrs["baseline_scale"] == pytest.approx(1e10)
     assert found["choice"].item() == "b"
+
+
+def test_the_baseline_is_of_the_place_that_is_asked_about() -> None:
+    tables = {
+        name: pd.concat([sizes().assign(dataset=d, loss=sizes()["loss"] * g) for d, g in (("x", x), ("y", y))])
+        for name, x, y in (("a", 1.0, 1.0), ("b", 0.9, 1.2))
+    }
+    model = ScalingModel("power_law", axes={"x": "params"}, pooling={"A": NoPooling("dataset")})
+    fits = {n: fake_fit(model, t, {"A": [2.0, 2.2], "alpha": 0.1}, sd=0.0, draws=50) for n, t in tables.items()}
+    for place, ranks in (("x", [2.0, 1.0]), ("y", [1.0, 2.0])):
+        found = rank_methods(fits, [1e10], along="params", at={"dataset": place})
+        assert found["baseline"].to_numpy().tolist() == ranks
 
 
 def test_the_baseline_interpolates_to_the_common_scale() -> None:

@@ -173,6 +173,17 @@ def test_what_flips_a_threshold() -> None:
     assert found.loc["median loss", "change"] < 0
 
 
+def test_a_line_that_no_rule_may_ask_for_flips_nothing() -> None:
+    row = flip(normal(mean=2.5), "loss<=2.0").set_index("what").loc["probability asked for"]
+    assert np.isnan(row["to_flip"]) and "no line that a rule may ask for" in row["sentence"]
+
+
+def test_a_target_close_to_its_turning_point_is_told_apart_from_it() -> None:
+    row = flip(normal(mean=0.99996, sd=1e-5), "loss<=0.99997").set_index("what").loc["target loss"]
+    said = float(row["sentence"].split("loss <= ")[1].split()[0])
+    assert said == pytest.approx(row["to_flip"], abs=0.01 * abs(row["change"]))
+
+
 def test_what_flips_a_target_from_below() -> None:
     draws = normal(0.75, 0.05, name="accuracy")
     at = flip(draws, "accuracy>=0.7").set_index("what").loc["target accuracy", "to_flip"]

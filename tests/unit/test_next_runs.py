@@ -102,6 +102,19 @@ class TestAgainstTheConjugateAnswer:
         assert (ranked["cumulative_cost"] == ranked["cost"]).all()
 
 
+def test_a_plan_is_a_table_of_candidates_again(fit: bs.Fit) -> None:
+    plan = bs.next_runs(fit, PILOTS, target={"params": FAR}, budget=40.0).reset_index()
+    again = bs.next_runs(fit, plan, target={"params": FAR}, budget=40.0).reset_index()
+    assert again.columns.is_unique and again["order"].tolist() == list(range(1, len(again) + 1))
+
+
+def test_a_target_says_nothing_of_tries() -> None:
+    model = bs.ScalingModel("power_law", axes={"x": "params"}, noise=bs.BestOf(tries="sweep"))
+    drawn = fake_fit(model, TABLE.assign(sweep=4.0), {"A": 2.5, "alpha": 0.2, "sigma": 0.002}, sd=0.05)
+    pilots = PILOTS.assign(sweep=4.0)
+    assert len(bs.next_runs(drawn, pilots, target={"params": FAR}, budget=40.0, kind="mean")) > 0
+
+
 def test_nested_monte_carlo_agrees_with_the_normal_approximation() -> None:
     """Simulate outcomes of a pilot, weight the draws by them, and average the variance that is left at the target."""
     fit = straight(250)

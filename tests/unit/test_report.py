@@ -311,7 +311,7 @@ def test_an_ensemble_is_reported_too(fitted: bs.Fit) -> None:
     both = bs.Ensemble({"pooled": fitted, "alone": alone}, {"pooled": 0.8, "alone": 0.2}, pd.DataFrame())
     found = bs.decision_report(both, AT, target="loss<=2.1")
     said = Page(to_html(found)).text
-    assert "pooled 0.800, alone 0.200" in said
+    assert "2 laws with stated weights: pooled 0.800, alone 0.200" in said
     assert "by the law that weighs most, power_law_offset" in said
 
 
@@ -352,6 +352,8 @@ def test_bad_input_is_one_clear_error(fitted: bs.Fit, bare: bs.DecisionReport, t
         bs.write_report(fitted, tmp_path / "report.html")  # type: ignore[arg-type]
     with pytest.raises(bs.SpecError, match=r"crossover is what crossover\(\.\.\.\) returns.*next_runs is a table"):
         bs.decision_report(fitted, AT, target="loss<=2", crossover=1, next_runs=2)  # type: ignore[arg-type]
+    with pytest.raises(bs.SpecError, match=r"backtest is what backtest\(\.\.\.\) returns, got dict"):
+        bs.decision_report(fitted, AT, target="loss<=2", backtest={})  # type: ignore[arg-type]
     with pytest.raises(bs.SpecError, match="not of the rule's response"):
         bs.decision_report(fitted, AT, target="accuracy>=0.7")
 

@@ -60,6 +60,14 @@ def test_laws_of_an_ensemble() -> None:
     assert uncertainty_shares(Ensemble(fits, {"one": 1.0, "two": 0.0}), {"params": 1e9})["share_law"][0] == 0.0
 
 
+def test_members_on_different_scales_are_refused() -> None:
+    plain = ScalingModel("power_law", axes={"x": "params"}, noise=Gaussian(on="plain"))
+    other = fake_fit(plain, RUNS, {"A": 2.0, "alpha": 0.1, "sigma": 0.02}, draws=200)
+    both = Ensemble({"log": power(), "plain": other}, {"log": 0.5, "plain": 0.5})
+    with pytest.raises(SpecError, match=r"different scales \(log, plain\)"):
+        uncertainty_shares(both, {"params": 1e9})
+
+
 def test_misfit_grows_with_distance() -> None:
     model = ScalingModel("power_law", axes={"x": "params"}, noise=Gaussian(), discrepancy=SmoothMisfit("params"))
     fit = fake_fit(model, RUNS, {"A": 2.0, "alpha": 0.1}, sd=0.001, draws=200)
