@@ -152,10 +152,6 @@ class TestAnswers:
         with pytest.raises(NotIdentifiedError, match="member 'size'"):
             bs.compute_optimal(made, 1e22)
 
-    def test_review_takes_a_member(self, both) -> None:
-        with pytest.raises(SpecError, match=r"ensemble.fits\['low'\]"):
-            bs.review(both)
-
     def test_select_refuses_what_is_not_there(self, both) -> None:
         with pytest.raises(SpecError, match="unknown group column 'famly'"):
             both.select(famly="a")
