@@ -111,16 +111,14 @@ def read_file(path: Path) -> pd.DataFrame:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """A table as CSV or Parquet, as the file's name says; what was there before stays until the new file is whole."""
+    from bayescale.core.files import written_whole
+
     kind = path.suffix.lower()
-    part = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
+    with written_whole(path, "table.csv") as part:
         if kind in PARQUET:
             table.to_parquet(part, index=False)
         else:
             table.to_csv(part, index=False, sep="\t" if kind == ".tsv" else ",")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def table_file(path: Path) -> Path:
@@ -130,12 +128,12 @@ def table_file(path: Path) -> Path:
     return writable(path)
 
 
-def writable(path: Path) -> Path:
+def writable(path: Path, example: str = "fit.nc") -> Path:
     """The path itself, once it is known that a file can be written there: before the work, not after."""
     from bayescale.core.errors import SavedFileError
 
     if path.is_dir():
-        raise SavedFileError(f"{path} cannot be written: it is a folder. Name a file in it, e.g. {path / 'fit.nc'}.")
+        raise SavedFileError(f"{path} cannot be written: it is a folder. Name a file in it, e.g. {path / example}.")
     if not path.parent.is_dir():
         raise SavedFileError(f"{path} cannot be written: there is no folder {path.parent}.")
     # Only trying tells: permissions, a full or read-only file system. An earlier result is not touched.

@@ -70,7 +70,7 @@ def report(
         raise typer.BadParameter("a crossover is of two: say both --a and --b")
     spent = None if budget is None else parse.number(budget, "--budget")
     rule = as_threshold(target, probability)
-    _writable(out)
+    parse.writable(out, "report.html")
     fitted = bs.load(fit)
     where = parse.points(at or (), LABELS if isinstance(fitted, bs.CapabilityFit) else fitted.data.groups)
     made = bs.decision_report(
@@ -94,15 +94,6 @@ def report(
     show.verdict(decision.verdict, f"P({decision.rule.target}) = {decision.probability:.3f} ± {decision.mcse:.3f}")
     print(f"- {decision.reasons[0]}")
     print(f"saved in {out}: open it in a browser")
-
-
-def _writable(out: Path) -> None:
-    """Whether the page can be written, before the work."""
-    from bayescale.core.errors import SavedFileError
-
-    if out.is_dir():
-        raise SavedFileError(f"{out} cannot be written: it is a folder. Name a file in it, e.g. {out / 'report.html'}.")
-    parse.writable(out)
 
 
 def _one(fitted: bs.Fit | bs.Ensemble | bs.CapabilityFit, what: str) -> bs.Fit:

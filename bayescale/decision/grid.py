@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayescale.core.errors import SavedFileError, SpecError
+from bayescale.core.errors import SpecError
+from bayescale.core.files import written_whole
 from bayescale.data.schema import FLOP_PER_PARAM_TOKEN
 
 Array = NDArray[np.float64]
@@ -78,10 +79,8 @@ def make_grid(
     c, n = np.array(pairs).T
     grid = pd.DataFrame({"params": n, "tokens": c / (FLOP_PER_PARAM_TOKEN * n), "flops": c, response: np.nan})
     if path is not None:
-        try:
-            grid.to_csv(path, index=False)
-        except OSError as error:
-            raise SavedFileError(f"{path} cannot be written: {error.strerror or error}.") from error
+        with written_whole(path, "grid.csv") as part:
+            grid.to_csv(part, index=False)
     return grid
 
 

@@ -92,7 +92,7 @@ def value_of_information(stakes: Stakes, limit: float, center: float, before: fl
     total, line = stakes.win + stakes.lose, stakes.line
     learnt = np.sqrt(np.maximum(before**2 - after**2, 0.0))
     h = (limit - center) / before
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # where nothing is learnt, which counts as 0 below
         k = (limit - ndtri(line) * after - center) / learnt
         later = both_below(h, k, learnt / before) - line * ndtr(k)
     now = max(float(ndtr(h)) - line, 0.0)
@@ -106,7 +106,7 @@ def both_below(h: float, k: Array, rho: Array) -> Array:
     tiny = np.finfo(float).tiny
     h_, k_ = (np.where(v == 0, tiny, v) for v in (np.asarray(h, dtype=float), k))
     root = np.sqrt(1 - rho**2)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # correlation of 1: Owen's T takes infinity
         a, b = (k_ - rho * h_) / (h_ * root), (h_ - rho * k_) / (k_ * root)
     apart = np.where(h_ * k_ < 0, 0.5, 0.0)
     found: Array = 0.5 * (ndtr(h_) + ndtr(k_)) - owens_t(h_, a) - owens_t(k_, b) - apart

@@ -341,7 +341,7 @@ def _shown(made: _Made, table: pd.DataFrame, costs: Array, joint: Joint, asked: 
     if asked.goal is not None and asked.stakes is not None:
         # A target from below is one from above of the outcome turned around.
         sign = 1.0 if "<" in asked.goal.op else -1.0
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):  # a target at or below nought
             level = float(np.log(asked.goal.value) if joint.log else asked.goal.value)
         center, before = sign * float(joint.center[0]), float(np.sqrt(first[0]))
         after = np.sqrt(made.after[:, 0])

@@ -7,8 +7,7 @@ import json
 import os
 import platform
 import re
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +20,7 @@ import xarray as xr
 
 from bayescale import __version__
 from bayescale.core.errors import SavedFileError, SpecError
+from bayescale.core.files import reason, written_whole
 from bayescale.core.frozen import FrozenMap
 from bayescale.core.names import ROW
 from bayescale.data.evals import Evals
@@ -82,27 +82,11 @@ def save(fit: Fit | CapabilityFit | Ensemble, path: str | os.PathLike[str]) -> P
     """
     if not isinstance(fit, Fit | CapabilityFit | Ensemble):
         raise SpecError(f"save takes a Fit or an Ensemble, and a path, got {type(fit).__name__}")
-    given = Path(path).expanduser()
-    if os.path.isdir(given):
-        raise SavedFileError(f"cannot save to {given}: it is a folder. Name a file in it, such as {given / 'fit.nc'}")
-    target = given.resolve()  # a link stays one, and the file that it points to is replaced
-    folder = target.parent
-    if not os.path.isdir(folder):
-        raise SavedFileError(f"cannot save to {given}: there is no folder {folder}. Make it first, or name another.")
     tree = _written_ensemble(fit) if isinstance(fit, Ensemble) else _written(fit)
-    part = folder / f".{target.name[:100]}.{uuid.uuid4().hex[:8]}.part"
-    try:
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    with written_whole(path, "fit.nc") as part:
         tree.to_netcdf(part, engine="netcdf4")
         _seal(part)
-        part.replace(target)
-    except (OSError, RuntimeError) as error:  # the HDF library reports a full disk as a RuntimeError
-        kept = " The file that was there before is kept." if target.exists() else ""
-        advice = "Name a folder that you may write to and that has room."
-        raise SavedFileError(f"cannot save to {given}: {_reason(error)}. {advice}{kept}") from error
-    finally:
-        part.unlink(missing_ok=True)
-    return given
+    return Path(path).expanduser()
 
 
 def load(path: str | os.PathLike[str]) -> Fit | CapabilityFit | Ensemble:
@@ -134,7 +118,7 @@ def load(path: str | os.PathLike[str]) -> Fit | CapabilityFit | Ensemble:
             stored = opened.load()
     except (OSError, RuntimeError) as error:
         raise SavedFileError(
-            f"cannot read {given}: {_reason(error)}. The file itself is whole: try a copy elsewhere."
+            f"cannot read {given}: {reason(error)}. The file itself is whole: try a copy elsewhere."
         ) from error
     if (written := int(stored.attrs[MARK])) > ENSEMBLE_FORMAT:
         raise SavedFileError(
@@ -197,7 +181,7 @@ def _written_ensemble(ensemble: Ensemble) -> xr.DataTree:
         "dtypes": {name: str(dtype) for name, dtype in evidence.dtypes.items()},
         "advice": list(ensemble.advice),
     }
-    tree.attrs = {MARK: ENSEMBLE_FORMAT, "created": _now(), "ensemble": json.dumps(noted), "versions": json.dumps(_versions())}
+    tree.attrs = {MARK: ENSEMBLE_FORMAT, "created": _now(), "ensemble": json.dumps(noted), "versions": json.dumps(versions())}
     return tree
 
 
@@ -242,7 +226,7 @@ def _attributes(fit: Fit | CapabilityFit, names: Mapping[str, str]) -> dict[str,
     held = {
         **about,
         "attributes": json.dumps(exact),
-        "versions": json.dumps(_versions()),
+        "versions": json.dumps(versions()),
         # netCDF has one kind of text; a fit that was never saved may hold it as objects, or in arrays of some width.
         "text": json.dumps([(group, name, str(v.dtype)) for group, name, v in _variables(tree) if v.dtype.kind not in "fiub"]),
         "names": json.dumps({written: name for name, written in names.items()}),
@@ -306,9 +290,10 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _versions() -> dict[str, str]:
+def versions(packages: Iterable[str] = _PACKAGES) -> dict[str, str]:
+    """Of this package, Python and others, as they are here."""
     found = {"bayescale": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
@@ -335,7 +320,7 @@ def _check_seal(path: Path) -> None:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SavedFileError(f"there is no file {path}.{_near(path)}") from error
     except OSError as error:
-        raise SavedFileError(f"cannot read {path}: {_reason(error)}.") from error
+        raise SavedFileError(f"cannot read {path}: {reason(error)}.") from error
     sealed, digest = content[: -len(_SEAL) - 64], content[-64:]
     if content[len(sealed) : -64] == _SEAL and hashlib.sha256(sealed).hexdigest().encode() == digest:
         return
@@ -356,9 +341,3 @@ def _near(path: Path, cutoff: float = 0.6) -> str:
         return f" There is no folder {path.parent} either."
     near = get_close_matches(path.name, sorted(found.name for found in path.parent.glob("*.nc")), n=1, cutoff=cutoff)
     return f" Did you mean {path.parent / near[0]}?" if near else ""
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__

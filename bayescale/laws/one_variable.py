@@ -72,11 +72,12 @@ def double_saturating(x: Any, *, E: Any, A: Any, alpha: Any, d: Any) -> Any:
     response="error",
     E=Param.positive(0.3, 0.7, unit=RESPONSE, doc="floor (error of unlimited scale)"),
     R=Param.positive(1.5, 0.5, unit=RESPONSE, doc="range: the level of guessing less the floor, so y_0 = E + R"),
-    A=Param.positive(0.7, 1.0, doc="odds-like position between floor and guessing, at the reference run",
-             decays={"x": "alpha"}, group_sd=0.5),
+    A=Param.positive(
+        0.7, 1.0, doc="odds-like position between floor and guessing, at the reference run", decays={"x": "alpha"}, group_sd=0.5
+    ),
     alpha=Param.positive(0.4, 0.7, doc="exponent of x"),
     a=Param.positive(1.0, 0.7, doc="how the curve leaves the level of guessing: 0 a power law, 1 a logistic in log x"),
-)  # fmt: skip
+)
 def m4_saturating(x: Any, *, E: Any, R: Any, A: Any, alpha: Any, a: Any) -> Any:
     """Curve that leaves the level of guessing slowly and ends as a power law above a floor (M4).
 

@@ -134,10 +134,15 @@ def _power_mean(A: Any, B: Any, params: Any, tokens: Any, alpha: Any, beta: Any,
     E=Param.positive(1.8, 0.3, unit=NATS, doc="irreducible loss"),
     # No `decays` for A: it multiplies flops^-eta, but tokens_per_param^+eta, which `decays` cannot say.
     A=Param.positive(0.4, 0.7, unit=NATS, doc="loss from finite size, at the reference run"),
-    B=Param.positive(0.4, 0.7, unit=NATS, doc="loss from finite data, at the reference run",
-             decays={"flops": "eta", "tokens_per_param": "eta"}),
+    B=Param.positive(
+        0.4,
+        0.7,
+        unit=NATS,
+        doc="loss from finite data, at the reference run",
+        decays={"flops": "eta", "tokens_per_param": "eta"},
+    ),
     eta=Param.positive(0.175, 0.4, doc="exponent of flops; half of chinchilla's alpha = beta"),
-)  # fmt: skip
+)
 def gadre_overtrain(flops: Any, tokens_per_param: Any, *, E: Any, A: Any, B: Any, eta: Any) -> Any:
     """Loss from compute and over-training, for runs with far more tokens than is compute-optimal.
 

@@ -334,5 +334,5 @@ def to_noise_scale(noise: Noise, value: Any) -> Any:
 
 def from_noise_scale(noise: Noise, value: np.ndarray) -> np.ndarray:
     """Back from the scale on which the noise adds; a tail beyond the largest float is infinite."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # infinite, as the docstring says
         return value if noise.on == "plain" else np.exp(value)

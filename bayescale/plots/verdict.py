@@ -105,17 +105,31 @@ def plot_decision(decision: Decision, draws: xr.Dataset, ax: Axes | None = None)
     for met, colour, hatch in ((True, GOOD, ""), (False, BAD, "////")):
         part = table[(table["met"] == met) & (table["share"] > 0)]
         ax.bar(
-            part["left"], part["density"], part["right"] - part["left"], align="edge", color=colour, alpha=0.55, hatch=hatch,
-            edgecolor="white", linewidth=0.3,
-        )  # fmt: skip
+            part["left"],
+            part["density"],
+            part["right"] - part["left"],
+            align="edge",
+            color=colour,
+            alpha=0.55,
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0.3,
+        )
     ax.axvline(rule.value, color="black", linewidth=1.4)
     for side, align, offset in (("left", "right", -5), ("right", "left", 5)):
         met = (side == "left") == ("<" in rule.op)
         share = decision.probability if met else 1 - decision.probability
         ax.annotate(
-            f"{'met' if met else 'missed'}: {share:.1%}", (rule.value, 1.0), (offset, -2), ha=align, va="top", fontsize=8.5,
-            xycoords=("data", "axes fraction"), textcoords="offset points", color=GOOD if met else BAD,
-        )  # fmt: skip
+            f"{'met' if met else 'missed'}: {share:.1%}",
+            (rule.value, 1.0),
+            (offset, -2),
+            ha=align,
+            va="top",
+            fontsize=8.5,
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            color=GOOD if met else BAD,
+        )
     # Heavy tails would leave the middle of the page a thin spike: what is off the page is in the shares that are printed.
     if len(table):
         below = table["share"].cumsum()

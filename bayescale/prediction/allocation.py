@@ -121,7 +121,7 @@ def _overpaid(fit: Fit, parameters: dict[str, Array], budget: Array, reached: Ar
     for _ in range(STEPS):
         # Regula falsi, by which log cost of a power law above a floor is found in a few steps (the Illinois variant: an end
         # that stays twice counts half, so that both ends move).
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):  # no optimum, or ends that are one: told as NaN
             middle = np.clip(high - at_high * (high - low) / (at_high - at_low), low, high)
         middle = np.where(np.isfinite(middle), middle, high)
         value = behind(budget * np.exp(middle))

@@ -80,7 +80,7 @@ class Joint:
     @property
     def weights(self) -> Array:
         """What a variance of each target counts: to first order the one of the response in its own unit, their mean."""
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore"):  # a response beyond the largest float counts without bound
             scale = np.exp(2 * self.center) if self.log else np.ones_like(self.center)
         return scale / len(scale)
 
@@ -196,7 +196,7 @@ def _draws(fit: Fit, candidates: At, target: At, labels: Labels, unseen: Unseen,
     tries = {noise.column: 1.0} if isinstance(noise, BestOf) else {}
     table = table.fillna(dict.fromkeys(words, "") | {f"{fit.response}_sd": 0.0} | tries)
     values = mean_at(fit, table, parameter_draws(fit, table, generator(seed, 0), unseen))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # a law of nought or below has no logarithm, and its draw is left out
         law = np.asarray(to_noise_scale(noise, values))
     if fit.model.discrepancy is not None:
         law = law + discrepancy_draws(fit, table, generator(seed, 2), effects=False)
@@ -213,7 +213,7 @@ def _noise(fit: Fit, table: pd.DataFrame, mean: Array, seed: int) -> tuple[Array
     sizes = [part.site for part in fit.model.parts if isinstance(part, RunEffect)]
     effects = sum((fit.posterior[n].transpose(CHAIN, DRAW).to_numpy()[..., None] ** 2 for n in sizes), np.zeros((1, 1, 1)))
     if isinstance(noise, Minima):
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):  # such draws again
             away = to_noise_scale(noise, new_runs(fit, mean, table, generator(seed, 1))) - to_noise_scale(noise, mean)
         both = np.nanvar(np.asarray(away), axis=(0, 1)) + effects * np.ones_like(mean)
         return both, both

@@ -247,12 +247,12 @@ class _Regression:
 def _minima(profile: _Profile, fitted: Array) -> tuple[Array, Array]:
     """Log params and log response of the least of each cubic inside its runs, shape (draw, budget); NaN where it is not."""
     level, slope, curve, skew = np.moveaxis(fitted, 2, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):  # a cubic without a minimum is told as NaN
         root = np.sqrt(curve**2 - 3 * slope * skew)
         # The root of the derivative at which the second one is positive, in the form that does not cancel.
         place = np.where(curve > 0, -slope / (curve + root), (root - curve) / (3 * skew))
     ends = np.array([[profile.x[profile.code == b].min(), profile.x[profile.code == b].max()] for b in range(profile.budgets)])
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # and so it is here
         inside = (place > ends[:, 0]) & (place < ends[:, 1])
     place = np.where(inside, place, np.nan)
     return place + profile.middle, level + slope * place + curve * place**2 + skew * place**3

@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -180,9 +180,10 @@ def _curves(fit: Fit, draws: xr.Dataset, forecast: pd.DataFrame, decision: Decis
         ax.annotate(
             f"target {target.value:g}", (0.01, target.value), xycoords=("axes fraction", "data"), fontsize=8, va="bottom"
         )
-        for side, name in (("x", along), ("y", fit.response)):
+        sides: tuple[tuple[Literal["x", "y"], str], ...] = (("x", along), ("y", fit.response))
+        for side, name in sides:
             if (ax.get_xscale() if side == "x" else ax.get_yscale()) == "log":
-                log_axis(ax, side, name)  # type: ignore[arg-type]  # the range is another now, and so are its round numbers
+                log_axis(ax, side, name)  # the range is another now, and so are its round numbers
 
     ratio_said = ", ".join(f"{number(x_ / largest, 3)} times" for x_ in x[:3])
     alt = (

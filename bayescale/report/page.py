@@ -6,9 +6,9 @@ import os
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
-from bayescale.core.errors import SavedFileError, SpecError
+from bayescale.core.errors import SpecError
+from bayescale.core.files import written_whole
 from bayescale.core.findings import Status
 from bayescale.core.names import GO, HOLD, NO_GO
 from bayescale.decision.margin import turning_factor
@@ -89,22 +89,10 @@ def write_report(report: DecisionReport, path: str | os.PathLike[str]) -> Path:
     """
     if not isinstance(report, DecisionReport):
         raise SpecError(f"write_report takes what decision_report returns, and a path; got {type(report).__name__}")
-    given = Path(path).expanduser()
-    if given.is_dir():
-        raise SavedFileError(f"{given} cannot be written: it is a folder. Name a file in it, such as {given / 'report.html'}.")
-    target = given.resolve()  # a link stays one, and the file that it points to is replaced
-    if not target.parent.is_dir():
-        raise SavedFileError(f"{given} cannot be written: there is no folder {target.parent}. Make it first, or name another.")
-    page, part = to_html(report), target.with_name(f".{target.name[:100]}.{uuid4().hex[:8]}")
-    try:
+    page = to_html(report)
+    with written_whole(path, "report.html") as part:
         part.write_text(page, encoding="utf-8")
-        part.replace(target)
-    except OSError as error:
-        advice = "Name a folder that you may write to and that has room."
-        raise SavedFileError(f"{given} cannot be written: {error.strerror or error}. {advice}") from error
-    finally:
-        part.unlink(missing_ok=True)
-    return given
+    return Path(path).expanduser()
 
 
 def _unbroken(value: Any) -> Any:

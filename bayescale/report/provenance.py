@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bayescale import __version__
 from bayescale.core.errors import SavedFileError, SpecError
 from bayescale.data.evals import Evals
 from bayescale.decision.forecast import describe, reasons_of
@@ -20,6 +17,7 @@ from bayescale.evaluate.stacking import STACKED
 from bayescale.infer.ensemble import Ensemble, EnsembleSelection
 from bayescale.infer.evals_fit import CapabilityFit
 from bayescale.infer.fit import Fit
+from bayescale.infer.io import versions
 from bayescale.models.spec import capability_spec, to_spec
 from bayescale.prediction.mixing import fits_of, labels_of, source
 from bayescale.prediction.points import Fitted
@@ -58,24 +56,13 @@ def provenance(fit: Fitted | CapabilityFit, file: str | os.PathLike[str] | None,
             rows += _of_fit(member, f" ({member.model.law.name})" if len(members) > 1 else "")
     if file is not None:
         rows += _of_file(fit, Path(file))
-    rows += [("seed of the forecast", str(seed)), ("page made with", _told(versions())), ("page made", made)]
+    rows += [("seed of the forecast", str(seed)), ("page made with", _told(versions(PACKAGES))), ("page made", made)]
     return rows
 
 
 def now() -> str:
     """This moment, to the minute, in UTC."""
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def versions() -> dict[str, str]:
-    """What runs here."""
-    found = {"bayescale": __version__, "python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
 
 
 def _of_fit(fit: Fit | CapabilityFit, which: str = "") -> Rows:

@@ -262,7 +262,7 @@ def test_parts_that_make_no_sense(discrepancy: Any, noise: Noise | None, said: s
 def test_sizes_are_positive(kind: type[Discrepancy]) -> None:
     for wrong in (Param.real(0.0, 1.0), 0.3):
         with pytest.raises(SpecError, match=r"size is a Param\.positive"):
-            kind(size=wrong)  # type: ignore[arg-type]
+            kind(size=wrong)
 
 
 def test_an_unknown_kind_in_a_specification() -> None:

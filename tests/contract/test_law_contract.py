@@ -197,7 +197,7 @@ class TestABadDefinition:
     def test_is_refused_with_all_its_faults(self, registry):
         with pytest.raises(SpecError) as error:
 
-            @law(a=Param.positive(1, 1), b=0.3, c=Param.positive(1, 1, decays={"y": "a", "x": "z"}))  # type: ignore[arg-type]
+            @law(a=Param.positive(1, 1), b=0.3, c=Param.positive(1, 1, decays={"y": "a", "x": "z"}))
             def wrong(x, *, b, c, e):
                 return b * x
 

@@ -125,7 +125,7 @@ def test_ax_is_optional_and_returned(name: str, results: dict[str, tuple[Any, ..
     assert plt.get_fignums() == before, "a figure was made although there were axes"
     made = PLOTS[name](*results[name])
     assert isinstance(made, Axes)
-    plt.close(made.figure)  # type: ignore[arg-type]
+    plt.close(made.figure)
 
 
 @pytest.mark.parametrize("name", PLOTS)

@@ -110,7 +110,7 @@ def test_the_model_is_chosen_below_the_cut_off(fits: Fits, given: bool, monkeypa
     assert [a.digest for a in asked] == [s.digest for s in fits.seen]
     assert found.model == MODEL
     with pytest.raises(SpecError, match="expected a ScalingModel"):
-        backtest(lambda runs: "chinchilla", curve(), along="params")  # type: ignore[arg-type,return-value]
+        backtest(lambda runs: "chinchilla", curve(), along="params")
 
 
 def test_calibrated_forecasts_cover_and_others_do_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ def test_faults_become_failures_and_the_rest_is_not_assessed() -> None:
     assert [finding.status for finding in found] == [Status.FAIL, Status.FAIL, Status.NOT_ASSESSED]
     assert {finding.check for finding in found[:2]} == {"columns", "response"}
     assert "Did you mean 'family'?" in found[0].message
-    assert inspect_runs([1, 2])[0].message.startswith("expected a pandas DataFrame")  # type: ignore[arg-type]
+    assert inspect_runs([1, 2])[0].message.startswith("expected a pandas DataFrame")
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_all_points_must_meet_the_target_together() -> None:
 
 @pytest.mark.parametrize(("op", "probability"), [("<=", 0.0), ("<", 0.0), (">=", 1.0), (">", 1.0)])
 def test_the_side_of_the_target(op: str, probability: float) -> None:
-    assert decide(draws(np.full((4, 100), 2.1)), Threshold("loss", op, 2.0), FINE).probability == probability  # type: ignore[arg-type]
+    assert decide(draws(np.full((4, 100), 2.1)), Threshold("loss", op, 2.0), FINE).probability == probability
 
 
 def test_at_the_target_itself() -> None:
@@ -151,7 +151,7 @@ def test_draws_of_something_else_are_refused() -> None:
     with pytest.raises(SpecError, match=r"not of the rule's response: unknown response 'lss'.*Did you mean 'loss'"):
         decide(meeting(0.9), "lss<=2", FINE)
     with pytest.raises(SpecError, match="got DataArray"):
-        decide(meeting(0.9)["loss"], RULE, FINE)  # type: ignore[arg-type]
+        decide(meeting(0.9)["loss"], RULE, FINE)
     with pytest.raises(SpecError, match="lack the dimension chain"):
         decide(meeting(0.9).isel(chain=0), RULE, FINE)
     with pytest.raises(SpecError, match="no draw or no point"):

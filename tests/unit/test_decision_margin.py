@@ -19,7 +19,7 @@ def draws_of(values: np.ndarray, response: str = "loss") -> xr.Dataset:
 @pytest.mark.parametrize(("op", "response"), [("<=", "loss"), (">=", "accuracy")])
 def test_a_target_of_the_table_is_met_with_its_probability(op: str, response: str) -> None:
     draws = draws_of(np.random.default_rng(1).normal(0.5, 0.1, (4, 250, 2)), response)
-    table = target_margin(draws, bs.Threshold(response, op, 0.5, 0.85))  # type: ignore[arg-type]
+    table = target_margin(draws, bs.Threshold(response, op, 0.5, 0.85))
     assert table["probability"].tolist() == [0.5, 0.8, 0.85, 0.9, 0.95, 0.99]
     step = 1e-9 if op == "<=" else -1e-9
     for row in table.itertuples():

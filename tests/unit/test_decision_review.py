@@ -82,14 +82,14 @@ def test_what_depends_on_points_is_not_assessed_without_them() -> None:
 def test_calibration_is_not_assessed() -> None:
     assert only(review(fake()), "calibration", Status.NOT_ASSESSED).message.startswith("not assessed")
     with pytest.raises(SpecError, match="backtest: expected what backtest"):
-        review(fake(), backtest=object())  # type: ignore[arg-type]
+        review(fake(), backtest=object())
 
 
 def test_points_that_cannot_be_read_are_refused() -> None:
     with pytest.raises(DataError, match="there is no 'params'"):
         review(fake(), {"size": 1e9})
     with pytest.raises(SpecError, match="expected a Fit"):
-        review(curve())  # type: ignore[arg-type]
+        review(curve())
 
 
 # --- convergence

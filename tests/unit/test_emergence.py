@@ -132,7 +132,7 @@ class TestWidth:
 
     def test_it_asks_a_fit_to_scores(self) -> None:
         with pytest.raises(SpecError, match="CapabilityModel"):
-            bs.emergence_width("fit", "easy")  # type: ignore[arg-type] # no fit is the point
+            bs.emergence_width("fit", "easy")
 
 
 def test_the_root_on_the_rising_side() -> None:

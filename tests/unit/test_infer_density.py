@@ -32,8 +32,13 @@ def bound():
 def test_sites_are_found_in_order_and_fill_the_vector(bound) -> None:
     sites = latent_sites(*bound)
     assert {site.name: site.shape for site in sites} == {
-        "A_mu": (), "A_tau": (), "A_latent": (3,), "alpha_latent": (1,), "sigma": (), "nu": (),
-    }  # fmt: skip
+        "A_mu": (),
+        "A_tau": (),
+        "A_latent": (3,),
+        "alpha_latent": (1,),
+        "sigma": (),
+        "nu": (),
+    }
     assert sites[0].start == 0
     assert all(one.stop == two.start for one, two in pairwise(sites))
     assert dimension(sites) == sites[-1].stop == 8

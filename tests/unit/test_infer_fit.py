@@ -27,9 +27,17 @@ from tests.contract.reference_density import log_likelihood
 CASE = CASES["one family"]
 SHORT = bs.Nuts(draws=50, max_draws=50)
 GROUPS = {
-    "prior", "prior_predictive", "posterior", "sample_stats", "log_likelihood", "log_prior", "posterior_predictive",
-    "observed_data", "constant_data", "runs",
-}  # fmt: skip
+    "prior",
+    "prior_predictive",
+    "posterior",
+    "sample_stats",
+    "log_likelihood",
+    "log_prior",
+    "posterior_predictive",
+    "observed_data",
+    "constant_data",
+    "runs",
+}
 
 
 def table(runs: int = 12, seed: int = 0) -> pd.DataFrame:

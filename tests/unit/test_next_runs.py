@@ -357,7 +357,7 @@ class TestBadInput:
         with pytest.raises(SpecError, match="a function of draws"):
             bs.next_runs(straight(60), PILOTS, target=Utility(function=lambda draws: 0), **asked)
         with pytest.raises(SpecError, match="one target, got 2"):
-            bs.next_runs(straight(60), PILOTS, target=AllOf(["loss<=2", "loss>=1"]), **asked)  # type: ignore[arg-type]
+            bs.next_runs(straight(60), PILOTS, target=AllOf(["loss<=2", "loss>=1"]), **asked)
 
     def test_points_where_draws_are_not_finite(self) -> None:
         empty = straight(60)
@@ -367,4 +367,4 @@ class TestBadInput:
 
     def test_a_model_is_no_fit(self) -> None:
         with pytest.raises(SpecError, match="expected a Fit"):
-            bs.next_runs(bs.ScalingModel("power_law"), PILOTS, target={"params": FAR}, budget=5.0)  # type: ignore[arg-type]
+            bs.next_runs(bs.ScalingModel("power_law"), PILOTS, target={"params": FAR}, budget=5.0)

@@ -102,7 +102,7 @@ class TestBestOf:
     def test_counts_that_make_no_sense(self) -> None:
         for wrong in (0, 0.5, np.inf, "", True, None):
             with pytest.raises(SpecError, match="tries is the name of a column, or a number of at least 1"):
-                BestOf(tries=wrong)  # type: ignore[arg-type] # what is wrong is the point
+                BestOf(tries=wrong)
         with pytest.raises(DataError, match="no column 'tries'"):
             read_runs(model(BestOf()), TABLE)
         with pytest.raises(DataError, match=r"tries: expected a number of tries of at least 1, got 0.5 in rows? 0"):

@@ -34,7 +34,7 @@ def runs() -> pd.DataFrame:
 
 
 def chinchilla(sd: float = 0.0, noise: object = None, **more: object) -> Fit:
-    model = ScalingModel("chinchilla", noise=noise)  # type: ignore[arg-type]
+    model = ScalingModel("chinchilla", noise=noise)
     truth = at_reference(fake_fit(model, runs()), **PAPER)
     return fake_fit(model, runs(), truth | more, sd=sd)
 
@@ -145,7 +145,7 @@ def test_every_fault_of_the_points_is_told_at_once() -> None:
 )
 def test_points_that_make_no_sense(at: object, said: str) -> None:
     with pytest.raises(DataError, match=said):
-        predict(chinchilla(), at)  # type: ignore[arg-type]
+        predict(chinchilla(), at)
 
 
 def test_a_misspelt_group_column_is_not_an_unseen_group() -> None:
@@ -155,9 +155,9 @@ def test_a_misspelt_group_column_is_not_an_unseen_group() -> None:
 
 def test_words_that_are_none() -> None:
     with pytest.raises(SpecError, match=r"unknown word 'means'. Did you mean 'mean'"):
-        predict(families(), {"params": 1e9}, kind="means")  # type: ignore[arg-type]
+        predict(families(), {"params": 1e9}, kind="means")
     with pytest.raises(SpecError, match="expected a Fit"):
-        predict("fit", {"params": 1e9})  # type: ignore[arg-type]
+        predict("fit", {"params": 1e9})
 
 
 def test_laws_of_one_text_and_different_numbers_stay_apart() -> None:
@@ -166,7 +166,7 @@ def test_laws_of_one_text_and_different_numbers_stay_apart() -> None:
         def of_a_loop(x: Any, *, A: Any) -> Any:
             return A * x**power
 
-        return of_a_loop  # type: ignore[return-value]
+        return of_a_loop
 
     before = dict(base._REGISTRY)
     made = [make(1.0), make(2.0)]

@@ -30,13 +30,13 @@ def table() -> pd.DataFrame:
 
 
 def fitted(pooling: object, draws: int = 200, sd: float = 0.01, **parameters: object) -> Fit:
-    model = ScalingModel("power_law", axes={"x": "params"}, pooling={"alpha": pooling})  # type: ignore[dict-item]
+    model = ScalingModel("power_law", axes={"x": "params"}, pooling={"alpha": pooling})
     return fake_fit(model, table(), parameters, draws=draws, sd=sd)
 
 
 def alpha(fit: Fit, rows: dict[str, list[str]], n: int = 1, unseen: str = "population") -> np.ndarray:
     frame = pd.DataFrame(rows) if rows else pd.DataFrame(index=range(n))
-    return parameter_draws(fit, frame, generator(0, 0), unseen)["alpha"]  # type: ignore[arg-type]
+    return parameter_draws(fit, frame, generator(0, 0), unseen)["alpha"]
 
 
 def test_a_fitted_group_has_its_own_posterior_in_the_order_of_the_rows() -> None:
@@ -135,14 +135,14 @@ def test_a_seed_is_a_natural_number() -> None:
     fit = fitted(PartialPooling("family"))
     for bad in (-1, 1.5, True, "1"):
         with pytest.raises(SpecError, match="seed is an integer"):
-            predict(fit, {"params": 1e9}, seed=bad)  # type: ignore[arg-type]
+            predict(fit, {"params": 1e9}, seed=bad)
 
 
 @pytest.mark.parametrize(
     "pooling", [None, PartialPooling("family"), PartialPooling(("architecture", "family")), NoPooling("family")]
 )
 def test_fakes_have_the_names_and_shapes_of_the_model_itself(pooling: object) -> None:
-    model = ScalingModel("power_law_offset", axes={"x": "params"}, pooling=pooling)  # type: ignore[arg-type]
+    model = ScalingModel("power_law_offset", axes={"x": "params"}, pooling=pooling)
     fit = fake_fit(model, table())
     with double_precision(), numpyro.validation_enabled():
         sites = trace(seed(model, 0)).get_trace(fit.binding.design)

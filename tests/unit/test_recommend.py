@@ -64,7 +64,7 @@ def test_a_table_of_losses_may_leave_its_law() -> None:
     assert isinstance(TABLE_NOISE, StudentT) and TABLE_NOISE.df == 5
     assert "a smooth misfit in tokens per parameter" in reasons(model)
     assert "Student-t noise on the logarithm of loss" in model.reasons[-1]
-    assert Fit(model, as_runs(grid()), None).binding.frame is not None  # type: ignore[arg-type]
+    assert Fit(model, as_runs(grid()), None).binding.frame is not None
 
 
 def test_checkpoints_of_a_run_share_an_effect() -> None:
@@ -160,7 +160,7 @@ def test_exponents_of_unlike_conventions_are_not_pooled() -> None:
     model = recommended(as_runs(df, conventions={"params": "kind"}))
     assert model.pooling["alpha"] == NoPooling("kind")
     assert "those of unlike conventions are not comparable" in reasons(model)
-    assert Fit(model, as_runs(df, conventions={"params": "kind"}), None).binding  # type: ignore[arg-type]
+    assert Fit(model, as_runs(df, conventions={"params": "kind"}), None).binding
 
 
 def test_a_response_that_may_be_negative_has_noise_on_the_plain_scale() -> None:

@@ -349,11 +349,11 @@ def test_bad_input_is_one_clear_error(fitted: bs.Fit, bare: bs.DecisionReport, t
     with pytest.raises(OSError, match="there is no folder"):
         bs.write_report(bare, tmp_path / "none" / "report.html")
     with pytest.raises(bs.SpecError, match="what decision_report returns"):
-        bs.write_report(fitted, tmp_path / "report.html")  # type: ignore[arg-type]
+        bs.write_report(fitted, tmp_path / "report.html")
     with pytest.raises(bs.SpecError, match=r"crossover is what crossover\(\.\.\.\) returns.*next_runs is a table"):
-        bs.decision_report(fitted, AT, target="loss<=2", crossover=1, next_runs=2)  # type: ignore[arg-type]
+        bs.decision_report(fitted, AT, target="loss<=2", crossover=1, next_runs=2)
     with pytest.raises(bs.SpecError, match=r"backtest is what backtest\(\.\.\.\) returns, got dict"):
-        bs.decision_report(fitted, AT, target="loss<=2", backtest={})  # type: ignore[arg-type]
+        bs.decision_report(fitted, AT, target="loss<=2", backtest={})
     with pytest.raises(bs.SpecError, match="not of the rule's response"):
         bs.decision_report(fitted, AT, target="accuracy>=0.7")
 

@@ -13,11 +13,13 @@ from bayescale.core.numerics import double_precision
 from bayescale.infer.fit import read_runs
 from bayescale.models.binding import bind
 
-TABLE = pd.DataFrame({
-    "params": [1e8, 3e8, 1e9, 3e9, 1e10],
-    "params_sd": [1e7, 0.0, 1e8, 3e8, np.nan],
-    "loss": [3.4, 3.0, 2.7, 2.5, 2.35],
-})  # fmt: skip
+TABLE = pd.DataFrame(
+    {
+        "params": [1e8, 3e8, 1e9, 3e9, 1e10],
+        "params_sd": [1e7, 0.0, 1e8, 3e8, np.nan],
+        "loss": [3.4, 3.0, 2.7, 2.5, 2.35],
+    }
+)
 MODEL = bs.ScalingModel("power_law", axes={"x": "params"}, noise=bs.Gaussian())
 GIVEN = {"A_latent": np.array([1.0]), "alpha_latent": np.array([np.log(0.3)]), "sigma": 0.01}
 

@@ -108,7 +108,7 @@ def test_a_table_without_anything() -> None:
 @pytest.mark.parametrize("data", [None, [1, 2], {"params": [1e9], "loss": [2.0]}, np.ones((3, 2)), "runs.csv", table()["loss"]])
 def test_what_is_no_table(data: object) -> None:
     with pytest.raises(DataError, match=f"expected a pandas DataFrame or a Runs, got {type(data).__name__}"):
-        as_runs(data)  # type: ignore[arg-type]
+        as_runs(data)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_a_curve_that_says_little_is_told_by_its_siblings(monkeypatch: pytest.Mo
 )
 def test_siblings_that_make_no_sense(given: object, said: str) -> None:
     with pytest.raises(SpecError, match=said):
-        bs.fit_many(MODEL, TABLES, siblings=given)  # type: ignore[arg-type] # what is wrong is the point
+        bs.fit_many(MODEL, TABLES, siblings=given)
 
 
 def test_siblings_of_unlike_laws_are_refused() -> None:

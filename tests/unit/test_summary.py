@@ -13,7 +13,7 @@ DIMS = ("chain", "draw", "point")
 
 
 def draws(values: np.ndarray, **more: object) -> xr.Dataset:
-    return xr.Dataset({"loss": (DIMS[: values.ndim], values)}, **more)  # type: ignore[arg-type]
+    return xr.Dataset({"loss": (DIMS[: values.ndim], values)}, **more)
 
 
 def test_a_row_a_point_with_its_coordinates_first() -> None:
@@ -92,7 +92,7 @@ def test_one_variable_alone() -> None:
 @pytest.mark.parametrize("prob", [0, 1, 90, -0.5, True, "0.9"])
 def test_a_probability_lies_between_0_and_1(prob: object) -> None:
     with pytest.raises(SpecError, match="prob lies between 0 and 1"):
-        summarize(draws(np.ones((2, 5, 1))), prob=prob)  # type: ignore[arg-type]
+        summarize(draws(np.ones((2, 5, 1))), prob=prob)
 
 
 def test_something_without_draws() -> None:
