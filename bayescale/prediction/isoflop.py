@@ -100,6 +100,12 @@ def isoflop_profiles(
     if lacking:
         raise DataError(f"iso-FLOP profiles are of size and data: there is no {' and no '.join(lacking)}")
     table = runs.table
+    mixed = {column: sorted(labels) for column in runs.groups if len(labels := set(table[column].astype(str))) > 1}
+    if mixed:
+        told = "; ".join(f"{column} has {', '.join(labels[:5])}{' …' * (len(labels) > 5)}" for column, labels in mixed.items())
+        raise DataError(
+            f"iso-FLOP profiles are of runs that differ in size and data alone: {told}. Give the runs of one of them"
+        )
     columns = {n: table[n].to_numpy(float) for n in ("params", "tokens", "flops", response)}
     codes, centers = _budgets(np.log(columns["flops"]), np.log(columns["params"]), budgets)
     profile = _Profile.of(columns, response, codes, centers)

@@ -24,6 +24,10 @@ COST = "cost"
 PER_DECADE, BEYOND = 200, 1e6
 
 
+#: By how much the logarithm of a scale at the end of a grid may miss the end itself.
+ROUNDING = 1e-9
+
+
 @dataclass(frozen=True, eq=False)
 class Priced:
     """A curve whose axis is what a run costs.
@@ -44,8 +48,10 @@ class Priced:
         return self.curve(self.scale(np.atleast_2d(cost)))
 
     def scale(self, cost: Array) -> Array:
-        """What a cost buys along the curve's own axis."""
-        return np.asarray(np.exp(np.interp(np.log(cost), self.costs, self.scales)))
+        """What a cost buys along the curve's own axis; NaN beyond the scales whose costs are known."""
+        asked = np.log(cost)
+        inside = (asked >= self.costs[0] - ROUNDING) & (asked <= self.costs[-1] + ROUNDING)
+        return np.where(inside, np.exp(np.interp(asked, self.costs, self.scales)), np.nan)
 
     @property
     def draws(self) -> int:

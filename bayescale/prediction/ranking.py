@@ -110,7 +110,8 @@ def rank_methods(
     there = np.isfinite(values).all(axis=1)
     if not there.any(axis=0).all():
         none = ", ".join(f"{scale:.3g}" for scale in wanted[~there.any(axis=0)])
-        raise SpecError(f"no draw has a response of every method at {along} {none}: on that path a method has no optimum there")
+        why = "on that path a method has no optimum there, or lies beyond the scales whose costs are known"
+        raise SpecError(f"no draw has a response of every method at {along} {none}: {why}")
     # A draw in which a method has no response (no compute-optimal size) ranks nobody.
     counted = np.where(there[:, None], values, np.nan)
     ranks = rankdata(-sign * counted, axis=1, method="min", nan_policy="propagate")

@@ -186,6 +186,9 @@ def test_what_is_no_table_of_profiles() -> None:
         isoflop_profiles(scattered)
     with pytest.raises(SpecError, match="budgets are positive"):
         isoflop_profiles(profiles(), budgets=[-1.0])
+    two = pd.concat([profiles().assign(family=f) for f in "ab"], ignore_index=True)
+    with pytest.raises(DataError, match="size and data alone: family has a, b"):
+        isoflop_profiles(two)
     named = isoflop_profiles(profiles(), budgets=[1e18, 1e20], draws=50)
     assert named["flops"].to_numpy().tolist() == pytest.approx([1e18, 1e20])
 

@@ -207,6 +207,8 @@ def test_along_cost() -> None:
     np.testing.assert_allclose(slower, expected * 2 ** (0.075 / 0.025), rtol=1e-5)
     times = compute_multiplier(a, b, expected, along="cost", cost=cost, path=path)["multiplier"]
     np.testing.assert_allclose(times, 1.0, rtol=1e-5)
+    beyond = compute_multiplier(a, b, 1e40 * expected, along="cost", cost=cost, path=path)
+    assert np.isnan(beyond["multiplier"]).all() and beyond["p_none"].item() == 1.0
     ranked = rank_methods({"a": a, "b": b}, [expected / 2, expected * 2], along="cost", cost=cost, path=path)
     assert ranked["choice"].to_numpy().tolist() == ["a", "b"]
     assert ranked.attrs["baseline_scale"] == pytest.approx(cost({"params": 1e10, "tokens_per_param": 20})[0], rel=1e-6)
