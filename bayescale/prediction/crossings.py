@@ -147,8 +147,8 @@ def compute_multiplier(
         ``multiplier``, dims (chain, draw, point), one point a scale: ``inf`` in draws in which ``a`` does not match ``b``
         within reach, whose share is ``p_never`` (point), and ``1 / reach`` where it matches all along, whose share is
         ``p_below``. ``p_b_better`` (point): the probability that ``b`` is better at that scale, over the draws in which both
-        have a response. ``p_none`` (point): the share in which one has none (no optimum, no known cost) and the multiplier is NaN.
-        Coordinate ``along`` (point).
+        have a response. ``p_none`` (point): the share in which one has none (no optimum or known cost),
+        and the multiplier is NaN. Coordinate ``along`` (point).
 
     Raises
     ------
