@@ -131,7 +131,7 @@ def _parameters(
         "ceiling": np.full(len(tasks), CEILING),
         "floor": np.asarray(binding.design.chance),
         "sigma": np.full(len(tasks), 0.01),
-        "jitter": np.full(len(tasks), 0.1),
+        "jitter": 0.1,
     }
     centres |= {"task_sd": np.full(len(tasks), 0.2)} if model.task_effects else {}
     centres |= {"prompt_intercept": np.zeros(prompts), "prompt_loading": np.zeros((prompts, factors))} if prompts else {}

@@ -127,7 +127,7 @@ class CapabilityModel:
     @property
     def assumptions(self) -> dict[str, str]:
         """The sites whose priors are assumed, and the name each is reported under."""
-        sites = {name: name for name in ("intercept", "effect", "family_sd", "model_sd", "sigma_median", "jitter_median")}
+        sites = {name: name for name in ("intercept", "effect", "family_sd", "model_sd", "sigma_median", "jitter")}
         sites |= {"ceiling_latent": "ceiling", "first_loading_latent": "loading"}
         return sites | ({"task_sd_median": "task_sd_median"} if self.task_effects else {})
 
@@ -159,8 +159,7 @@ class CapabilityModel:
         sigma = _by_task("sigma", SIGMA, tasks)
         # One for all tasks: were it free in each, either it or sigma could be why a task scatters more than others do, and the
         # posterior would have a mode for each answer. What a task's logit has of its own is the families' effects on it.
-        logit_scatter = numpyro.sample("jitter_median", dist.LogNormal(jnp.log(JITTER), LOG_SD))
-        jitter = numpyro.deterministic("jitter", jnp.full(tasks, logit_scatter))
+        jitter = numpyro.sample("jitter", dist.LogNormal(jnp.log(JITTER), LOG_SD))
         ceiling, floor = _bounds(design)
         at = design.task
         offset, slopes = intercept[at], loading.T[:, at][:, None]
@@ -182,7 +181,7 @@ class CapabilityModel:
         offset = offset + jnp.sum(slopes * expected[:, None, None], 0)
         offset = jnp.broadcast_to(offset, design.mask.shape)
         loads = Loads(offset, own, slopes * family_sd[:, None, None, None], task_sd[at])
-        cells = Cells(design.y, design.per_item, floor[at], ceiling[at], sigma[at], jitter[at])
+        cells = Cells(design.y, design.per_item, floor[at], ceiling[at], sigma[at], jnp.broadcast_to(jitter, at.shape))
         layout = Layout(design.family, design.mask, design.start, design.families)
         found = integrate(self.noise, layout, loads, cells)
         numpyro.factor(f"{response}_marginal", found.log_marginal)
