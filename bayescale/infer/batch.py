@@ -19,7 +19,7 @@ from bayescale.infer.cache import compilation_cache_of_ours
 from bayescale.infer.convergence import MAX_DIVERGENT, Agreement
 from bayescale.infer.density import dimension
 from bayescale.infer.finish import finish
-from bayescale.infer.fit import Fit, agreement_of, assemble
+from bayescale.infer.fit import Fit, assemble, judged
 from bayescale.infer.mode import find_mode, scales_to_hold
 from bayescale.infer.programs import Programs, programs
 from bayescale.infer.progress import progress_bar
@@ -304,11 +304,12 @@ def _learn(members: list[_Table], flat: np.ndarray, last: np.ndarray, chains: in
 def _judge(table: _Table, flat: np.ndarray, info: dict[str, np.ndarray]) -> Draws:
     """Take the draws of a pass, and see whether they meet the rule."""
     bound = table.bound
-    table.drawn = Draws(flat, info, table.prior, finish(table.made, flat, table.design))
-    dims, coords = parameter_dims(bound.binding), coordinates(bound.binding, bound.runs)
+    results = finish(table.made, flat, table.design)
+    found = judged(results, parameter_dims(bound.binding), coordinates(bound.binding, bound.runs))
+    table.drawn = Draws(flat, info, table.prior, results, found)
     diverged = info["diverging"].mean() > MAX_DIVERGENT
     table.stretch *= SHORTER if diverged else 1.0
-    table.agreed = not diverged and agreement_of(table.drawn.results, dims, coords) is Agreement.AGREED
+    table.agreed = not diverged and found.agreement is Agreement.AGREED
     return table.drawn
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -39,6 +39,10 @@ class Convergence:
     table: pd.DataFrame
     divergences: int
     draws: int
+
+    def with_divergences(self, diverging: np.ndarray) -> Convergence:
+        """The same with the divergences of ``diverging``, bool of shape (chain, draw)."""
+        return replace(self, divergences=int(diverging.sum()), draws=diverging.size)
 
     @property
     def worst_rhat(self) -> float:

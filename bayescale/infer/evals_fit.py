@@ -16,7 +16,7 @@ from bayescale.core.names import CHAIN, DRAW, ROW
 from bayescale.core.numerics import double_precision
 from bayescale.data.evals import Evals, as_evals
 from bayescale.infer.cache import compilation_cache_of_ours
-from bayescale.infer.convergence import Agreement, Convergence, diagnose
+from bayescale.infer.convergence import Convergence, diagnose
 from bayescale.infer.finish import finish
 from bayescale.infer.programs import programs
 from bayescale.infer.progress import progress_bar
@@ -109,16 +109,18 @@ def fit_evals(
         design = jax.tree.map(jax.numpy.asarray, binding.design)
         made = programs(model, sampler, design, ACCURACY)
 
-        def agreement(results: dict[str, Any]) -> Agreement:
+        def judge(results: dict[str, Any]) -> Convergence:
             found = only_estimated(draws_dataset(results["parameters"], dims, coords), binding)
-            return diagnose(found, np.zeros((found.sizes[CHAIN], found.sizes[DRAW]), dtype=bool)).agreement
+            return diagnose(found, np.zeros((found.sizes[CHAIN], found.sizes[DRAW]), dtype=bool))
 
         reported = _growing(lambda flat: finish(made, flat, design))
-        drawn = sample(made, design, sampler, seed, reported, agreement, report)
+        drawn = sample(made, design, sampler, seed, reported, judge, report)
         prior = finish(made, drawn.prior.reshape(sampler.chains, CHUNK, -1), design)
     tree = _tree(binding, evals, drawn, prior, np.random.default_rng([seed, 1]))
     tree.attrs |= {"seed": seed, "sampler": repr(sampler), "digest": evals.digest, "interrupted": int(drawn.interrupted)}
-    return CapabilityFit(model, evals, tree)
+    fitted = CapabilityFit(model, evals, tree)
+    vars(fitted).update(drawn.known)
+    return fitted
 
 
 def _growing(reported: Callable[[np.ndarray], dict[str, Any]]) -> Callable[[np.ndarray], dict[str, Any]]:

@@ -20,7 +20,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _SOURCES = ("core", "laws", "models", "infer")
 
 
-def exported(function: Callable[..., Any], options: dict[str, int], key: str) -> Callable[..., Any]:
+def exported(function: Callable[..., Any], options: dict[str, int | str], key: str) -> Callable[..., Any]:
     """A compiled function whose traces are kept in the folder of the compilation cache.
 
     Parameters

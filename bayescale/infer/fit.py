@@ -18,7 +18,7 @@ from bayescale.core.numerics import double_precision
 from bayescale.data.evals import Evals
 from bayescale.data.runs import Runs, as_runs
 from bayescale.infer.cache import compilation_cache_of_ours
-from bayescale.infer.convergence import Agreement, Convergence, diagnose
+from bayescale.infer.convergence import Convergence, diagnose
 from bayescale.infer.evals_fit import SCORES_SAMPLER, CapabilityFit, fit_evals
 from bayescale.infer.finish import finish
 from bayescale.infer.programs import programs
@@ -214,10 +214,10 @@ def fit(
         design = jax.tree.map(jax.numpy.asarray, binding.design)
         made = programs(model, sampler, design, runs.response)
 
-        def agreement(results: dict[str, Any]) -> Agreement:
-            return agreement_of(results, dims, coords)
+        def judge(results: dict[str, Any]) -> Convergence:
+            return judged(results, dims, coords)
 
-        drawn = sample(made, design, sampler, seed, lambda flat: finish(made, flat, design), agreement, report)
+        drawn = sample(made, design, sampler, seed, lambda flat: finish(made, flat, design), judge, report)
         prior = finish(made, drawn.prior.reshape(sampler.chains, CHUNK, -1), design)
     fitted = assemble(binding, runs, drawn, prior, seed, sampler)
     if strict and fitted.convergence.faults:
@@ -225,17 +225,19 @@ def fit(
     return fitted
 
 
-def agreement_of(results: dict[str, Any], dims: dict[str, tuple[str, ...]], coords: dict[str, Any]) -> Agreement:
-    """How far reported draws are from meeting the convergence rule, divergences apart."""
+def judged(results: dict[str, Any], dims: dict[str, tuple[str, ...]], coords: dict[str, Any]) -> Convergence:
+    """The diagnostics of reported draws, divergences apart."""
     found = draws_dataset(results["parameters"], dims, coords)
-    return diagnose(found, np.zeros((found.sizes["chain"], found.sizes["draw"]), dtype=bool)).agreement
+    return diagnose(found, np.zeros((found.sizes["chain"], found.sizes["draw"]), dtype=bool))
 
 
 def assemble(binding: Binding, runs: Runs, drawn: Draws, prior: dict[str, Any], seed: int, sampler: Sampler) -> Fit:
     """A fit of what was drawn."""
     tree = _tree(binding, runs, drawn, prior, np.random.default_rng([seed, 1]))
     tree.attrs |= {"seed": seed, "sampler": repr(sampler), "digest": runs.digest, "interrupted": int(drawn.interrupted)}
-    return Fit(binding.model, runs, tree)
+    fitted = Fit(binding.model, runs, tree)
+    vars(fitted).update(drawn.known)
+    return fitted
 
 
 def _check_call(model: object, seed: object, sampler: object) -> None:

@@ -13,7 +13,7 @@ from numpyro.handlers import seed, substitute, trace
 
 from bayescale.infer.density import Model, Site, latent_sites, potential
 from bayescale.infer.exported import exported
-from bayescale.infer.samplers import CHUNK, WINDOW, Sampler
+from bayescale.infer.samplers import CHUNK, WINDOW, Hmc, Sampler
 from bayescale.infer.whitening import Whitening
 from bayescale.models.capability import CapabilityModel
 from bayescale.models.design import Design
@@ -124,9 +124,11 @@ _MADE: dict[Any, Programs] = {}
 
 _CHAINS, _RESTARTS = "chains", 5
 
-#: XLA's optimiser takes longer than the programs run: some of it for the one that runs for seconds, none for the others.
-_RUN_OFTEN = {"xla_backend_optimization_level": 1}
-_RUN_ONCE = {"xla_backend_optimization_level": 0}
+#: XLA's optimiser takes longer than the programs run: some of it for the one that runs for seconds, none for the others. Sums
+#: over runs are left whole: as trees of partial sums each is two kernels more, and none can be fused with what is summed.
+_SUMS_WHOLE = {"xla_disable_hlo_passes": "tree_reduction_rewriter"}
+_RUN_OFTEN = {"xla_backend_optimization_level": 1} | _SUMS_WHOLE
+_RUN_ONCE = {"xla_backend_optimization_level": 0} | _SUMS_WHOLE
 
 
 def _make(
@@ -144,6 +146,7 @@ def _make(
     plain: Callable[..., Any] = jax.jit(potential(model, sites))
     energy = one_by_one(plain) if searches else plain
     often = _RUN_OFTEN if searches else _RUN_ONCE
+    lockstep = isinstance(sampler, Hmc)
 
     def started(key: Any, z: Any, design: AnyDesign, white: Whitening) -> tuple[Any, Any]:
         def whitened(at: Any) -> Any:
@@ -166,7 +169,8 @@ def _make(
         adapted = state.adapt_state
         step_size = adapted.step_size
         if pooled:
-            # A chain that diverges early in a short warm-up is left with too short a step; all are in one posterior.
+            # All chains are in one posterior, and wait for the one of the most steps: one that diverges early in a short
+            # warm-up is left with too short a step.
             step_size = jnp.where(begin, step_size, jnp.median(jax.lax.all_gather(step_size, _CHAINS)))
         state = state._replace(adapt_state=adapted._replace(step_size=step_size * stretch))
 
@@ -200,7 +204,7 @@ def _make(
         energy_and_slope=exported(jax.value_and_grad(energy), often, known and f"energy {known}"),
         blank=exported(jax.vmap(blank, (0, 0, None, None)), _RUN_ONCE, known and f"blank {known}"),
         advance=exported(
-            jax.vmap(partial(advance, pooled=searches), (0, None, None, 0, 0, None, None), axis_name=_CHAINS),
+            jax.vmap(partial(advance, pooled=lockstep), (0, None, None, 0, 0, None, None), axis_name=_CHAINS),
             _RUN_OFTEN,
             known and f"advance {known}",
         ),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bayescale.core.numerics import to_numpy
-from bayescale.infer.convergence import MAX_DIVERGENT, Agreement
+from bayescale.infer.convergence import MAX_DIVERGENT, Agreement, Convergence
 from bayescale.infer.density import dimension
 from bayescale.infer.mode import find_mode, scales_to_hold
 from bayescale.infer.programs import AnyDesign, Programs
@@ -41,6 +41,8 @@ class Draws:
         Unconstrained prior draws.
     results : dict
         What is reported of the draws.
+    judged : Convergence, optional
+        The diagnostics of what is reported, where they were made to tell whether to go on.
     interrupted : bool
         Ctrl-C came, and these are the draws until then.
     """
@@ -49,7 +51,13 @@ class Draws:
     info: dict[str, np.ndarray]
     prior: np.ndarray
     results: dict[str, Any]
+    judged: Convergence | None = None
     interrupted: bool = False
+
+    @property
+    def known(self) -> dict[str, Convergence]:
+        """Cached properties of the fit that need not be computed again."""
+        return {} if self.judged is None else {"convergence": self.judged.with_divergences(self.info["diverging"])}
 
 
 def sample(
@@ -58,7 +66,7 @@ def sample(
     sampler: Sampler,
     seed: int,
     finish: Callable[[np.ndarray], dict[str, Any]],
-    agreement: Callable[[dict[str, Any]], Agreement],
+    judge: Callable[[dict[str, Any]], Convergence],
     report: Report,
 ) -> Draws:
     """Draw from the posterior of a table.
@@ -67,8 +75,8 @@ def sample(
     ----------
     finish : callable
         What is reported of unconstrained draws (chain, draw, dim).
-    agreement : callable
-        How far what is reported is from meeting the convergence rule.
+    judge : callable
+        The diagnostics of what is reported; of divergences it need not know.
     report : callable
         Called before every chunk.
     """
@@ -80,7 +88,7 @@ def sample(
     first, least = windows * (WINDOW // CHUNK), -(-sampler.draws // CHUNK)
     most = max(least, -(-(sampler.max_draws or 4 * sampler.draws) // CHUNK))
     report(0, first + least, "finding the mode")
-    held = scales_to_hold(made.sites, int(design.mask.sum()))
+    held = scales_to_hold(made.sites, int(np.asarray(design.mask).sum()))
     mode, hessian = find_mode(lambda at: made.energy_and_slope(at, design), prior[:32], held, made.restarts)
     white, design = whiten(mode, hessian), made.settle(mode, design)
     z = rng.standard_normal((chains, dimension(made.sites)))
@@ -102,8 +110,10 @@ def sample(
                 settled = settled.reshape(-1, settled.shape[-1])
                 white, design = learn(settled), made.settle(np.median(settled, axis=0), design)
                 z = white.z(warm[-1][:, -1])
-        halvings, stretch, results = 0, 1.0, None
-        while results is None or (len(kept) < most and agreement(results) is Agreement.NEAR):
+        halvings, stretch = 0, 1.0
+        results: dict[str, Any] = {}
+        judged: Convergence | None = None
+        while judged is None or (len(kept) < most and judged.agreement is Agreement.NEAR):
             doing, wanted = ("sampling", least) if len(kept) < least else ("sampling on", len(kept) + max(1, least // 4))
             while len(kept) < wanted:
                 report(done, max(first + least, done + 1), doing)
@@ -113,17 +123,18 @@ def sample(
                 done += 1
             if _divergent(kept) > MAX_DIVERGENT and halvings < MOST_HALVINGS:
                 # Where the posterior narrows, the step that suits its bulk is too long: draw anew with half of it.
-                halvings, stretch, results = halvings + 1, 0.5, None
+                halvings, stretch, judged = halvings + 1, 0.5, None
                 done -= len(kept)
                 kept.clear()
             else:
                 results = finish(join(kept))
+                judged = judge(results)
     except KeyboardInterrupt:
         if not kept:
             raise
         return Draws(join(kept), join_info(kept), prior, finish(join(kept)), interrupted=True)
     report(done, done, "done")
-    return Draws(join(kept), join_info(kept), prior, results)
+    return Draws(join(kept), join_info(kept), prior, results, judged)
 
 
 def _divergent(kept: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> float:

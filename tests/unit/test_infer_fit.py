@@ -112,6 +112,11 @@ class TestTree:
         for name in fitted.data.table:
             assert kept[name].tolist() == fitted.data.table[name].tolist()
 
+    def test_its_diagnostics_are_those_of_its_draws(self, fitted: Fit) -> None:
+        again = Fit(fitted.model, fitted.data, fitted.tree).convergence
+        pd.testing.assert_frame_equal(fitted.convergence.table, again.table)
+        assert (fitted.convergence.divergences, fitted.convergence.draws) == (again.divergences, again.draws)
+
     def test_it_says_how_it_was_made(self, fitted: Fit) -> None:
         assert fitted.tree.attrs["seed"] == 0
         assert "Nuts" in fitted.tree.attrs["sampler"]

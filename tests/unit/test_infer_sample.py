@@ -6,11 +6,12 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpyro.distributions import constraints
 
 from bayescale.core.errors import SpecError
-from bayescale.infer.convergence import Agreement
+from bayescale.infer.convergence import Convergence
 from bayescale.infer.density import Site
 from bayescale.infer.programs import Programs
 from bayescale.infer.sample import WINDOWS, Draws, sample
@@ -53,12 +54,19 @@ class Chains:
         return (step,), (flat, {"diverging": bad, "energy": flat[..., 0]})
 
 
-def run(chains: Chains, sampler=None, seed=0, agreement=lambda results: Agreement.AGREED, report=lambda *_: None) -> Draws:
-    return sample(chains.programs, DESIGN, sampler or Nuts(draws=200), seed, lambda flat: {"flat": flat}, agreement, report)
+def found(r_hat: float) -> Convergence:
+    return Convergence(pd.DataFrame({"r_hat": [r_hat], "ess_bulk": 500.0, "ess_tail": 500.0}, index=["a"]), 0, 1000)
 
 
-def until_400(results: dict[str, np.ndarray]) -> Agreement:
-    return Agreement.NEAR if results["flat"].shape[1] < 400 else Agreement.AGREED
+AGREED, NEAR, APART = found(1.0), found(1.05), found(2.0)
+
+
+def run(chains: Chains, sampler=None, seed=0, judge=lambda results: AGREED, report=lambda *_: None) -> Draws:
+    return sample(chains.programs, DESIGN, sampler or Nuts(draws=200), seed, lambda flat: {"flat": flat}, judge, report)
+
+
+def until_400(results: dict[str, np.ndarray]) -> Convergence:
+    return NEAR if results["flat"].shape[1] < 400 else AGREED
 
 
 def test_as_many_draws_as_asked_in_whole_chunks() -> None:
@@ -92,17 +100,17 @@ def test_a_program_may_say_how_long_it_warms_up() -> None:
 
 
 def test_it_goes_on_while_the_chains_nearly_agree() -> None:
-    assert run(Chains(), agreement=until_400).flat.shape[1] == 400
+    assert run(Chains(), judge=until_400).flat.shape[1] == 400
 
 
 def test_it_stops_at_the_most() -> None:
-    assert run(Chains(), Nuts(draws=200), agreement=lambda _: Agreement.NEAR).flat.shape[1] == 800
-    assert run(Chains(), Nuts(draws=200, max_draws=250), agreement=lambda _: Agreement.NEAR).flat.shape[1] <= 300
-    assert run(Chains(), Nuts(draws=200, max_draws=100), agreement=lambda _: Agreement.NEAR).flat.shape[1] == 200
+    assert run(Chains(), Nuts(draws=200), judge=lambda _: NEAR).flat.shape[1] == 800
+    assert run(Chains(), Nuts(draws=200, max_draws=250), judge=lambda _: NEAR).flat.shape[1] <= 300
+    assert run(Chains(), Nuts(draws=200, max_draws=100), judge=lambda _: NEAR).flat.shape[1] == 200
 
 
 def test_it_stops_when_more_draws_would_not_help() -> None:
-    assert run(Chains(), agreement=lambda _: Agreement.APART).flat.shape[1] == 200
+    assert run(Chains(), judge=lambda _: APART).flat.shape[1] == 200
 
 
 def test_too_many_divergences_shorten_the_step_and_begin_again() -> None:
@@ -136,7 +144,7 @@ def test_the_report_moves_on_to_the_end() -> None:
     told = []
     run(
         Chains(),
-        agreement=until_400,
+        judge=until_400,
         report=lambda *a: told.append(a),
     )
     done = [a[0] for a in told]
