@@ -2,7 +2,8 @@
 
 next-runs: runs chosen for a budget from a pool, and how well the law that is fitted to them forecasts dearer ones. It needs the
 folder of the tables, which the environment variable BAYESCALE_DATA_DIR names. crossover: P(B better than A) on simulated pairs
-of methods. pairs: the same on real ones.
+of methods. pairs: the same on real ones. go-no-go: how often targets are met that were given a probability, on the held-back
+runs of the extrapolation benchmarks (same folder).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks.decisions import crossover, next_runs, pairs
+from benchmarks.decisions import crossover, go_no_go, next_runs, pairs
 from benchmarks.decisions.scoring import scored
 
 
@@ -43,6 +44,12 @@ def run_pairs(asked: argparse.Namespace) -> None:
     print(f"\n{scored(found, 'table').round(3).to_string()}")
 
 
+def run_go_no_go(asked: argparse.Namespace) -> None:
+    """Decide about every held-back run; print how often the targets were met."""
+    found = go_no_go.measure(word for word in asked.only.split(",") if word)
+    print(go_no_go.UNSET if found.empty else go_no_go.printed(found))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -60,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     real = commands.add_parser("pairs", help="P(B better) on real pairs of methods")
     real.add_argument("--only", default="", metavar="NAME,NAME", help=f"of {', '.join(pairs.PARTS)}")
     real.set_defaults(run=run_pairs)
+    verdicts = commands.add_parser("go-no-go", help="whether a GO is right as often as its probability says")
+    verdicts.add_argument("--only", default="", metavar="NAME,NAME", help=f"of {', '.join(go_no_go.PARTS)}")
+    verdicts.set_defaults(run=run_go_no_go)
     asked = parser.parse_args(arguments)
     asked.run(asked)
 
