@@ -61,6 +61,7 @@ class Fit:
     @cached_property
     def convergence(self) -> Convergence:
         """Diagnostics of every scalar parameter."""
+        # A fit that has just been drawn has them already (`Draws.known`).
         return diagnose(self.posterior, self.tree["sample_stats"]["diverging"].to_numpy())
 
     @property

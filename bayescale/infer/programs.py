@@ -125,7 +125,7 @@ _MADE: dict[Any, Programs] = {}
 _CHAINS, _RESTARTS = "chains", 5
 
 #: XLA's optimiser takes longer than the programs run: some of it for the one that runs for seconds, none for the others. Sums
-#: over runs are left whole: as trees of partial sums each is two kernels more, and none can be fused with what is summed.
+#: over runs are left whole: the trees of partial sums that the CPU's compiler makes of them are not fused with what is summed.
 _SUMS_WHOLE = {"xla_disable_hlo_passes": "tree_reduction_rewriter"}
 _RUN_OFTEN = {"xla_backend_optimization_level": 1} | _SUMS_WHOLE
 _RUN_ONCE = {"xla_backend_optimization_level": 0} | _SUMS_WHOLE
@@ -146,7 +146,8 @@ def _make(
     plain: Callable[..., Any] = jax.jit(potential(model, sites))
     energy = one_by_one(plain) if searches else plain
     often = _RUN_OFTEN if searches else _RUN_ONCE
-    lockstep = isinstance(sampler, Hmc)
+    # Chains of one trajectory length. The lanes of `advance_many` are of many tables, whose steps have nothing in common.
+    lockstep = searches or isinstance(sampler, Hmc)
 
     def started(key: Any, z: Any, design: AnyDesign, white: Whitening) -> tuple[Any, Any]:
         def whitened(at: Any) -> Any:

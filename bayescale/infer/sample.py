@@ -94,23 +94,30 @@ def sample(
     z = rng.standard_normal((chains, dimension(made.sites)))
     kept: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
     done = 0
+    keys: np.ndarray
     states: Any = None
+
+    def warm_up() -> list[np.ndarray]:
+        nonlocal done, keys, states
+        keys, warm = random_keys(rng, chains), []
+        for i in range(WINDOW // CHUNK):
+            report(done, max(first + least, done + 1), "warming up")
+            states = made.blank(keys, z, design, white) if states is None else states
+            states, (flat, _) = made.advance(states, i == 0, 1.0, keys, z, design, white)
+            warm.append(np.asarray(flat))
+            done += 1
+        return warm
+
     try:
         for window in range(windows):
-            keys, warm = random_keys(rng, chains), []
-            for i in range(WINDOW // CHUNK):
-                report(done, first + least, "warming up")
-                states = made.blank(keys, z, design, white) if states is None else states
-                states, (flat, _) = made.advance(states, i == 0, 1.0, keys, z, design, white)
-                warm.append(np.asarray(flat))
-                done += 1
+            warm = warm_up()
             if window + 1 < windows:
                 # The first chunk of a window still travels to where the chains belong.
                 settled = np.concatenate(warm[1:], axis=1)
                 settled = settled.reshape(-1, settled.shape[-1])
                 white, design = learn(settled), made.settle(np.median(settled, axis=0), design)
                 z = white.z(warm[-1][:, -1])
-        halvings, stretch = 0, 1.0
+        halvings, stretch, by_mode = 0, 1.0, windows == 1
         results: dict[str, Any] = {}
         judged: Convergence | None = None
         while judged is None or (len(kept) < most and judged.agreement is Agreement.NEAR):
@@ -129,6 +136,14 @@ def sample(
             else:
                 results = finish(join(kept))
                 judged = judge(results)
+            if judged is not None and by_mode and judged.agreement is Agreement.APART:
+                # The mode told the shape of the posterior badly: warm up once more, in that of these draws.
+                drawn, by_mode, judged = join(kept), False, None
+                flat = drawn.reshape(-1, drawn.shape[-1])
+                white, design = learn(flat), made.settle(np.median(flat, axis=0), design)
+                z = white.z(drawn[:, -1])
+                kept.clear()
+                warm_up()
     except KeyboardInterrupt:
         if not kept:
             raise

@@ -81,7 +81,8 @@ class Nuts:
 class Hmc:
     """Hamiltonian Monte Carlo with trajectories of fixed length :cite:p:`neal2011`: cheaper to compile than NUTS.
 
-    It is the sampler of batches and of many chains: no chain waits for the longest tree of the others.
+    It is the sampler of batches and of many chains: no chain waits for the longest tree of the others. The chains of one fit
+    take the median of the steps that they found.
 
     Parameters
     ----------

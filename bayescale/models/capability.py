@@ -22,7 +22,8 @@ Covariates = Literal["size_and_data", "compute"]
 _COVARIATES: dict[str, tuple[str, ...]] = {"size_and_data": ("params", "tokens", "params x tokens"), "compute": ("flops",)}
 
 #: Medians of the standard deviations of families' and models' capabilities, of families' effects on tasks, of what adds to the
-#: accuracy and to the logit of a score; all have this spread of their logarithm, and tasks that one about a median in common.
+#: accuracy and to the logit of a score. Their logarithms have the first spread; of effects on tasks and of what adds to the
+#: accuracy that is the spread of a median, about which the tasks have the second.
 FAMILY_SD, MODEL_SD, TASK_SD, SIGMA, JITTER = 0.6, 0.3, 0.2, 0.012, 0.15
 LOG_SD, TASK_LOG_SD = 0.6, 0.5
 

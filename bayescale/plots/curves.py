@@ -16,6 +16,7 @@ from bayescale.models.groups import SEPARATOR
 from bayescale.plots.style import COLOURS, MARKERS, label_ends, log_axis, new_axes, tidy, wrapped
 from bayescale.prediction.points import complete
 from bayescale.prediction.predict import predict
+from bayescale.prediction.summary import intervals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,11 +95,10 @@ def fit_table(
         # Labels are for `predict` alone: a group column may bear the name of one of the table's.
         points.append(covariates[columns].assign(**label))
         curves.append(covariates.assign(curve=name, kind=CURVE, extrapolated=grid > x.max()))
-    draws = predict(fit, pd.concat(points, ignore_index=True))[fit.response]
+    draws = predict(fit, pd.concat(points, ignore_index=True))[fit.response].transpose(CHAIN, DRAW, ...)
     table = pd.concat(curves, ignore_index=True)
     # Quantiles alone: `summarize` has their Monte Carlo error too, which takes as long as drawing the figure.
-    shares = [0.5, (1 - prob) / 2, (1 + prob) / 2]
-    table[fit.response], table["lower"], table["upper"] = draws.quantile(shares, (CHAIN, DRAW)).to_numpy()
+    table[fit.response], table["lower"], table["upper"] = intervals(draws.to_numpy(), prob)
     dots = [_dots(shown, keys, groups, names, RUN)]
     if held_back is not None:
         dots.append(_dots(_only(held_back, labels), keys, groups, names, HELD_BACK))

@@ -94,13 +94,12 @@ def _statistics(values: Array, prob: float, told: dict[str, Any]) -> pd.DataFram
     chains, draws, rows = values.shape
     finite = np.isfinite(values)
     whole = finite.all(axis=(0, 1))
-    tails = [0.5, (1 - prob) / 2, (1 + prob) / 2]
     out = np.full((6, rows), np.nan)
+    out[[1, 3, 4]] = intervals(values, prob)
     if whole.any():
         kept = values[:, :, whole].reshape(chains * draws, -1)
         with np.errstate(over="ignore"):  # new runs with heavy tails: a deviation beyond all numbers is infinite
             out[0, whole], out[2, whole] = kept.mean(axis=0), kept.std(axis=0, ddof=1 if len(kept) > 1 else 0)
-        out[[[1], [3], [4]], np.flatnonzero(whole)] = np.quantile(kept, tails, axis=0)
         out[5, whole] = _mcse(values[:, :, whole])
     for row in np.flatnonzero(~whole):
         there = values[:, :, row][finite[:, :, row]]
@@ -108,9 +107,21 @@ def _statistics(values: Array, prob: float, told: dict[str, Any]) -> pd.DataFram
             out[0, row], out[2, row] = there.mean(), there.std(ddof=1 if len(there) > 1 else 0)
             # The chains are of unequal length now: taken as one, in their order.
             out[5, row] = _mcse(there.reshape(1, -1, 1))[0]
-        out[[1, 3, 4], row] = _quantiles(values[:, :, row].ravel(), tails)
     columns = dict(zip(("mean", "median", "sd", "lower", "upper", "mcse"), out, strict=True))
     return pd.DataFrame(columns | {share: test(values).mean(axis=(0, 1)) for share, test in told.items()})
+
+
+def intervals(values: Array, prob: float) -> Array:
+    """Median, lower and upper end of the interval of draws (chain, draw, row), shape (3, row)."""
+    shares = [0.5, (1 - prob) / 2, (1 + prob) / 2]
+    flat = values.reshape(-1, values.shape[-1])
+    whole = np.isfinite(flat).all(axis=0)
+    out = np.full((3, flat.shape[1]), np.nan)
+    if whole.any():
+        out[:, whole] = np.quantile(flat[:, whole], shares, axis=0)
+    for row in np.flatnonzero(~whole):
+        out[:, row] = _quantiles(flat[:, row], shares)
+    return out
 
 
 def _mcse(values: Array) -> Array:

@@ -46,7 +46,7 @@ def run_pairs(asked: argparse.Namespace) -> None:
 
 def run_go_no_go(asked: argparse.Namespace) -> None:
     """Decide about every held-back run; print how often the targets were met."""
-    found = go_no_go.measure(word for word in asked.only.split(",") if word)
+    found = go_no_go.measure([word for word in asked.only.split(",") if word])
     print(go_no_go.UNSET if found.empty else go_no_go.printed(found))
 
 

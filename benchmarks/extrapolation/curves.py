@@ -157,7 +157,7 @@ def run_ours(curves: list[Curve], found: Found, seed: int, twice: bool) -> None:
         for run in ("first", "second")[: 1 + twice]:
             watch = _Watch()
             fits = fit_many(models, shown, siblings=domains if pooled else False, seed=seed, progress=False, strict=False)
-            draws = {curve.key: _draws(fits[curve.key], curve) for curve in curves}
+            draws = {curve.key: draws_of(fits[curve.key], curve) for curve in curves}
             found.seconds.append({"method": method, "run": run, **watch.read()})
             if run == "first":
                 for curve in curves:
@@ -165,7 +165,8 @@ def run_ours(curves: list[Curve], found: Found, seed: int, twice: bool) -> None:
                     found.fits.append({"method": method, "curve": curve.key, **_diagnostics(fits[curve.key])})
 
 
-def _draws(fit: bs.Fit, curve: Curve) -> np.ndarray:
+def draws_of(fit: bs.Fit, curve: Curve) -> np.ndarray:
+    """Draws of the response at the held-back points of a curve, shape (draw, point)."""
     drawn = bs.predict(fit, {"steps": curve.held.steps.tolist()})["loss"].to_numpy()
     return drawn.reshape(-1, len(curve.held))
 

@@ -22,15 +22,25 @@ def test_every_target_of_every_run_is_a_decision() -> None:
 def test_right_probabilities_are_met_as_often_as_they_say() -> None:
     rng = np.random.default_rng(0)
     p = rng.uniform(size=20_000)
-    found = pd.DataFrame({"unit": np.arange(len(p)).astype(str), "p": p, "met": rng.uniform(size=len(p)) < p})
+    found = pd.DataFrame({"source": np.arange(len(p)).astype(str), "p": p, "met": rng.uniform(size=len(p)) < p})
     table = go_no_go.summary(found)
     assert (abs(table["met"] - table["mean p"]) < 4 * table["s.e."]).all()
-    assert table.loc["GO at 0.9", "met"] == pytest.approx(0.95, abs=0.02)
+    assert table.loc["p from 0.9", "met"] == pytest.approx(0.95, abs=0.02)
     sure = found.assign(met=rng.uniform(size=len(p)) < np.sqrt(p))
     assert go_no_go.summary(sure).loc["p within 0.025 of 0.6", "met"] > 0.7
 
 
-def test_a_unit_counts_once_however_many_targets_it_has() -> None:
-    found = pd.DataFrame({"unit": ["a"] * 99 + ["b"], "p": 0.9, "met": [True] * 99 + [False]})
-    assert go_no_go.summary(found).loc["GO at 0.9", "met"] == 0.5
+def test_a_source_counts_once_however_many_targets_it_has() -> None:
+    found = pd.DataFrame({"source": ["a"] * 99 + ["b"], "p": 0.9, "met": [True] * 99 + [False]})
+    assert go_no_go.summary(found).loc["p from 0.9", "met"] == 0.5
     assert go_no_go.summary(found).loc["p within 0.025 of 0.6", "decisions"] == 0
+
+
+def test_only_the_part_that_is_asked_for_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    for part in go_no_go.PARTS:
+        frame = pd.DataFrame({"source": [part], "p": 0.5, "met": True, "fit": part, "converged": True})
+        monkeypatch.setattr(go_no_go, f"_{part}", lambda seed, frame=frame: [frame])
+    assert go_no_go.measure(["curves"]).source.tolist() == ["curves"]
+    assert go_no_go.measure().source.tolist() == ["curves", "tables"]
+    with pytest.raises(SystemExit, match="no such part: curve; there are curves, tables"):
+        go_no_go.measure(["curve"])

@@ -113,6 +113,7 @@ class TestTree:
             assert kept[name].tolist() == fitted.data.table[name].tolist()
 
     def test_its_diagnostics_are_those_of_its_draws(self, fitted: Fit) -> None:
+        assert "convergence" in vars(fitted)
         again = Fit(fitted.model, fitted.data, fitted.tree).convergence
         pd.testing.assert_frame_equal(fitted.convergence.table, again.table)
         assert (fitted.convergence.divergences, fitted.convergence.draws) == (again.divergences, again.draws)

@@ -110,7 +110,31 @@ def test_it_stops_at_the_most() -> None:
 
 
 def test_it_stops_when_more_draws_would_not_help() -> None:
-    assert run(Chains(), judge=lambda _: APART).flat.shape[1] == 200
+    chains = Chains()
+    assert run(chains, judge=lambda _: APART).flat.shape[1] == 200
+    assert sum(chains.began) == WINDOWS
+
+
+def test_where_the_mode_alone_gave_the_shape_it_is_learnt_from_draws_that_disagree() -> None:
+    chains, told = Chains("a_mu", "a_tau", "a"), []
+    chains.programs = replace(chains.programs, windows=1)
+
+    def judge(results: dict[str, np.ndarray]) -> Convergence:
+        told.append(results["flat"])
+        return APART if len(told) == 1 else AGREED
+
+    drawn = run(chains, judge=judge)
+    assert sum(chains.began) == 2
+    assert drawn.judged is AGREED
+    np.testing.assert_array_equal(drawn.flat, told[1])
+    assert not np.isin(told[0], drawn.flat).any()
+
+
+def test_it_is_learnt_anew_once() -> None:
+    chains = Chains("a_mu", "a_tau", "a")
+    chains.programs = replace(chains.programs, windows=1)
+    assert run(chains, judge=lambda _: APART).judged is APART
+    assert sum(chains.began) == 2
 
 
 def test_too_many_divergences_shorten_the_step_and_begin_again() -> None:
