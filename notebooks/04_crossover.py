@@ -69,8 +69,9 @@ bs.plot_crossover(crossed, names=("HGRN2", "cosFormer2"))
 hidden.pivot_table(index="params", columns="architecture", values="loss").round(3)
 
 # %% [markdown]
-# At three billion HGRN2 was still ahead, at seven billion cosFormer2 was, and the interval of the crossing holds the
-# place. It is one pair, and no proof of a method: here is what was said of the two sizes.
+# At three billion HGRN2 was still ahead, at seven billion cosFormer2 was, and the interval of the crossing has room for it.
+# It is one pair, and no proof of a method: here is what was said of the two sizes.
+
 
 # %%
 crossed["p_b_better"].sel(scale=[3e9, 7e9], method="nearest").to_series().round(2)
