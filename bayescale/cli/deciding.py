@@ -21,6 +21,7 @@ from bayescale.cli.options import (
     Seed,
     Table,
     Target,
+    Targets,
     Unseen,
     UnseenName,
 )
@@ -93,16 +94,32 @@ def forecast(
         raise typer.Exit(VERDICTS[decision.verdict])
 
 
+Worth = Annotated[
+    float | None, typer.Option("--value", metavar="V", help="What success is worth: GO where it is worth more in expectation.")
+]
+
+
+def _stake(name: str, meaning: str) -> Any:
+    return typer.Option(name, metavar="V", help=f"{meaning}; with --value.")
+
+
 def decide(
     fit: FitFile,
-    target: Target = None,
+    target: Targets = None,
     at: At = None,
     probability: Probability = 0.9,
+    value: Worth = None,
+    cost: Annotated[float, _stake("--cost", "What the run costs")] = 0.0,
+    wrong: Annotated[float, _stake("--wrong", "What a GO that misses the target costs beyond the run")] = 0.0,
+    missed: Annotated[float, _stake("--missed", "What a NO_GO costs where the target would have been met")] = 0.0,
+    unit: Annotated[str, typer.Option("--unit", metavar="UNIT", help="Unit of these, for what is printed.")] = "",
     unseen: Unseen = UnseenName.population,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """GO, NO_GO or HOLD for a target, from a saved fit.
+    """GO, NO_GO or HOLD for a target, or several at once, from a saved fit.
+
+    With --value the rule is a utility: what success, the run and being wrong are worth takes the place of --probability.
 
     Exit status: 0 GO, 10 NO_GO, 20 HOLD.
 
@@ -111,11 +128,8 @@ def decide(
         bayescale decide fit.nc --target 'loss<=2.0' --at params=7e10,family=Mamba
     """
     import bayescale as bs
-    from bayescale.decision.rules import as_threshold
 
-    if not target:
-        raise typer.BadParameter("say what must be met: --target 'loss<=2.0'", param_hint="--target")
-    rule = as_threshold(target, probability)
+    rule = _rule(target or [], probability, value, {"cost": cost, "wrong": wrong, "missed": missed}, unit)
     fitted = load_runs(fit)
     where = parse.points(at or (), fitted.data.groups)
     draws = bs.predict(fitted, where, unseen=unseen.value, seed=seed)
@@ -127,12 +141,32 @@ def decide(
     raise typer.Exit(VERDICTS[decision.verdict])
 
 
+def _rule(
+    targets: list[str], probability: float, value: float | None, stakes: dict[str, float], unit: str
+) -> bs.Threshold | bs.AllOf | bs.Utility:
+    """The rule that the options say."""
+    import bayescale as bs
+    from bayescale.decision.rules import as_threshold
+
+    if not targets:
+        raise typer.BadParameter("say what must be met: --target 'loss<=2.0'", param_hint="--target")
+    if value is not None:
+        goal = targets[0] if len(targets) == 1 else bs.AllOf(targets)
+        cost, wrong, missed = (stakes[name] for name in ("cost", "wrong", "missed"))
+        return bs.Utility(goal, value=value, cost=cost, wrong=wrong, missed=missed, unit=unit)
+    if named := [f"--{name}" for name, stake in stakes.items() if stake] + ["--unit"] * bool(unit):
+        raise typer.BadParameter("stakes need what success is worth: --value", param_hint=", ".join(named))
+    return as_threshold(targets[0], probability) if len(targets) == 1 else bs.AllOf(targets, probability)
+
+
 def as_words(decision: bs.Decision) -> dict[str, Any]:
     """A decision for machines."""
     return {
         "verdict": decision.verdict,
         "probability": decision.probability,
         "mcse": decision.mcse,
+        "utility": decision.utility,
+        "utility_mcse": decision.utility_mcse,
         "rule": str(decision.rule),
         "reasons": decision.reasons,
         "findings": decision.findings,

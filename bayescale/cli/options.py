@@ -73,6 +73,10 @@ At = Annotated[
     ),
 ]
 Target = Annotated[str | None, typer.Option("--target", "-t", metavar="RULE", help="What must be met: 'loss<=2.0'.")]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option("--target", "-t", metavar="RULE", help="What must be met: 'loss<=2.0'. Repeat for several at once."),
+]
 Probability = Annotated[float, typer.Option("--probability", metavar="P", help="GO needs the target met so probably.")]
 Prob = Annotated[float, typer.Option("--prob", metavar="P", help="Probability of the intervals.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same numbers.")]

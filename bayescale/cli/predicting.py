@@ -56,6 +56,13 @@ def optimal(
         list[str] | None, typer.Option("--flops", metavar="C", help="Budget in FLOP, e.g. 1e24. Repeat for more.")
     ] = None,
     at: At = None,
+    inference_tokens: Annotated[
+        str | None,
+        typer.Option("--inference-tokens", metavar="T", help="The budget serves so many tokens too, 2·params FLOP each."),
+    ] = None,
+    max_tokens: Annotated[
+        str | None, typer.Option("--max-tokens", metavar="T", help="At most so many tokens of data are to be had.")
+    ] = None,
     prob: Prob = 0.9,
     seed: Seed = 0,
     json: Json = False,
@@ -64,7 +71,7 @@ def optimal(
 
     Example:
 
-        bayescale optimal chinchilla.nc --flops 1e21 --flops 5.76e23
+        bayescale optimal chinchilla.nc --flops 1e21 --flops 5.76e23 --inference-tokens 1e13
     """
     import bayescale as bs
 
@@ -72,7 +79,9 @@ def optimal(
         raise typer.BadParameter("say a budget: --flops 1e24", param_hint="--flops")
     budgets = [parse.number(word, "--flops") for word in flops]
     fitted = load_runs(fit)
-    draws = bs.compute_optimal(fitted, budgets, at=group(at, fitted), seed=seed)
+    cost = bs.Cost(inference_tokens=parse.number(inference_tokens, "--inference-tokens")) if inference_tokens else None
+    most = parse.number(max_tokens, "--max-tokens") if max_tokens else None
+    draws = bs.compute_optimal(fitted, budgets, cost=cost, max_tokens=most, at=group(at, fitted), seed=seed)
     table = bs.summarize(draws, prob=prob).reset_index().drop(columns="point")
     if json:
         show.emit({"prob": prob, "optima": table})
