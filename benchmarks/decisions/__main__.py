@@ -3,7 +3,7 @@
 next-runs: runs chosen for a budget from a pool, and how well the law that is fitted to them forecasts dearer ones. It needs the
 folder of the tables, which the environment variable BAYESCALE_DATA_DIR names. crossover: P(B better than A) on simulated pairs
 of methods. pairs: the same on real ones. go-no-go: how often targets are met that were given a probability, on the held-back
-runs of the extrapolation benchmarks (same folder).
+runs of the extrapolation benchmarks (same folder). allocation: whether the compute-optimal size is where its interval says.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks.decisions import crossover, go_no_go, next_runs, pairs
+import pandas as pd
+
+from benchmarks.decisions import allocation, crossover, go_no_go, next_runs, pairs
 from benchmarks.decisions.scoring import scored
 
 
@@ -50,6 +52,12 @@ def run_go_no_go(asked: argparse.Namespace) -> None:
     print(go_no_go.UNSET if found.empty else go_no_go.printed(found))
 
 
+def run_allocation(asked: argparse.Namespace) -> None:
+    """Simulate designs, fit the published tables, and print what became of their optimal sizes."""
+    slopes = pd.DataFrame(allocation.exponents())
+    print(allocation.printed(allocation.measure(asked.designs), slopes) + ("" if len(slopes) else f"\n{allocation.UNSET}"))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -70,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     verdicts = commands.add_parser("go-no-go", help="whether a GO is right as often as its probability says")
     verdicts.add_argument("--only", default="", metavar="NAME,NAME", help=f"of {', '.join(go_no_go.PARTS)}")
     verdicts.set_defaults(run=run_go_no_go)
+    sizes = commands.add_parser("allocation", help="whether the compute-optimal size is where its interval says")
+    sizes.add_argument("--designs", type=int, default=200)
+    sizes.set_defaults(run=run_allocation)
     asked = parser.parse_args(arguments)
     asked.run(asked)
 
