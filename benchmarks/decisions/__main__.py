@@ -54,8 +54,13 @@ def run_go_no_go(asked: argparse.Namespace) -> None:
 
 def run_allocation(asked: argparse.Namespace) -> None:
     """Simulate designs, fit the published tables, and print what became of their optimal sizes."""
-    slopes = pd.DataFrame(allocation.exponents())
-    print(allocation.printed(allocation.measure(asked.designs), slopes) + ("" if len(slopes) else f"\n{allocation.UNSET}"))
+    if asked.designs:
+        print(allocation.printed(allocation.measure(asked.designs)), flush=True)
+    slopes = pd.DataFrame() if asked.no_tables else pd.DataFrame(allocation.exponents())
+    if not slopes.empty:
+        print(f"\n{slopes.set_index(['table', 'by']).round(4).to_string()}")
+    elif not asked.no_tables:
+        print(allocation.UNSET)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -79,7 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     verdicts.add_argument("--only", default="", metavar="NAME,NAME", help=f"of {', '.join(go_no_go.PARTS)}")
     verdicts.set_defaults(run=run_go_no_go)
     sizes = commands.add_parser("allocation", help="whether the compute-optimal size is where its interval says")
-    sizes.add_argument("--designs", type=int, default=200)
+    sizes.add_argument("--designs", type=int, default=200, help="simulated designs; 0 for none")
+    sizes.add_argument("--no-tables", action="store_true", help="leave the published tables out")
     sizes.set_defaults(run=run_allocation)
     asked = parser.parse_args(arguments)
     asked.run(asked)

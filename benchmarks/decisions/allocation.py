@@ -78,13 +78,12 @@ def exponents() -> Iterator[dict[str, object]]:
             yield {"table": name, "by": said, "median": median, "lower": lower, "upper": upper, "authors": AUTHORS.get(name)}
 
 
-def printed(found: pd.DataFrame, slopes: pd.DataFrame) -> str:
-    """Both as text."""
+def printed(found: pd.DataFrame) -> str:
+    """What the designs tell, as text."""
     share = found["covered"].mean()
     error = np.sqrt(share * (1 - share) / len(found))
-    said = (
+    return (
         f"{len(found)} designs, optimal size at {BEYOND:g} times the largest budget: the {PROB:.0%} interval covers "
         f"{share:.1%} (s.e. {error:.1%}), median width a factor of {found['width'].median():.2f}; "
         f"{found['converged'].mean():.0%} of the fits meet the convergence rule"
     )
-    return said if slopes.empty else f"{said}\n\n{slopes.set_index(['table', 'by']).round(4).to_string()}"

@@ -27,5 +27,5 @@ def test_every_budget_of_the_design_is_spent() -> None:
 
 def test_coverage_by_hand() -> None:
     found = pd.DataFrame({"covered": [True, True, True, False], "width": [2.0, 2.0, 4.0, 4.0], "converged": True})
-    said = allocation.printed(found, pd.DataFrame())
+    said = allocation.printed(found)
     assert "covers 75.0% (s.e. 21.7%), median width a factor of 3.00; 100% of the fits" in said
