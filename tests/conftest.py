@@ -26,6 +26,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 if "BAYESCALE_COMPILATION_CACHE" not in os.environ:
     _cache = tempfile.mkdtemp(prefix="bayescale-xla-")
     os.environ["BAYESCALE_COMPILATION_CACHE"] = _cache
+    # A process that ends later may still write there: a folder that is left behind is no failure.
     atexit.register(shutil.rmtree, _cache, ignore_errors=True)
 
 ROOT = Path(__file__).resolve().parents[1]

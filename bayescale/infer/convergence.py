@@ -84,14 +84,15 @@ def _others(rows: pd.DataFrame) -> str:
     return f", and {len(rows) - 1} more: {', '.join(map(str, rows.index[1:4]))}" if len(rows) > 1 else ""
 
 
-def diagnose(posterior: xr.Dataset, diverging: np.ndarray) -> Convergence:
+def diagnose(posterior: xr.Dataset, diverging: np.ndarray | None = None) -> Convergence:
     """Diagnostics of every scalar parameter by ArviZ :cite:p:`vehtari2021`.
 
     Parameters
     ----------
     posterior : Dataset
         Variables with dims (chain, draw, …).
-    diverging : bool array (chain, draw)
+    diverging : bool array (chain, draw), optional
+        Without it divergences count as none.
     """
     from arviz_stats.base import array_stats  # costs a second to import, and only fits need it
 
@@ -114,4 +115,5 @@ def diagnose(posterior: xr.Dataset, diverging: np.ndarray) -> Convergence:
         },
         index=pd.Index(names, name="parameter"),
     )
-    return Convergence(table, int(diverging.sum()), diverging.size)
+    found = Convergence(table, 0, posterior.sizes["chain"] * posterior.sizes["draw"])
+    return found if diverging is None else found.with_divergences(diverging)

@@ -110,8 +110,7 @@ def fit_evals(
         made = programs(model, sampler, design, ACCURACY)
 
         def judge(results: dict[str, Any]) -> Convergence:
-            found = only_estimated(draws_dataset(results["parameters"], dims, coords), binding)
-            return diagnose(found, np.zeros((found.sizes[CHAIN], found.sizes[DRAW]), dtype=bool))
+            return diagnose(only_estimated(draws_dataset(results["parameters"], dims, coords), binding))
 
         reported = _growing(lambda flat: finish(made, flat, design))
         drawn = sample(made, design, sampler, seed, reported, judge, report)

@@ -228,8 +228,7 @@ def fit(
 
 def judged(results: dict[str, Any], dims: dict[str, tuple[str, ...]], coords: dict[str, Any]) -> Convergence:
     """The diagnostics of reported draws, divergences apart."""
-    found = draws_dataset(results["parameters"], dims, coords)
-    return diagnose(found, np.zeros((found.sizes["chain"], found.sizes["draw"]), dtype=bool))
+    return diagnose(draws_dataset(results["parameters"], dims, coords))
 
 
 def assemble(binding: Binding, runs: Runs, drawn: Draws, prior: dict[str, Any], seed: int, sampler: Sampler) -> Fit:

@@ -97,7 +97,7 @@ def fit_table(
         curves.append(covariates.assign(curve=name, kind=CURVE, extrapolated=grid > x.max()))
     draws = predict(fit, pd.concat(points, ignore_index=True))[fit.response].transpose(CHAIN, DRAW, ...)
     table = pd.concat(curves, ignore_index=True)
-    # Quantiles alone: `summarize` has their Monte Carlo error too, which takes as long as drawing the figure.
+    # Not by `summarize`, which works out Monte Carlo errors that no figure shows.
     table[fit.response], table["lower"], table["upper"] = intervals(draws.to_numpy(), prob)
     dots = [_dots(shown, keys, groups, names, RUN)]
     if held_back is not None:

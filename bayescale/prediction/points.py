@@ -115,6 +115,7 @@ def read_points(fit: Fit, at: At, labels: Mapping[str, str], needed: Iterable[st
     DataError
         Naming everything that is wrong, with the rows.
     """
+    # A table of runs or of draws may be given as it is: none of these columns has to be there.
     frame = as_frame(at).drop(columns=[fit.response, CHAIN, DRAW, POINT], errors="ignore")
     faults: list[str] = []
     for column, label in labels.items():

@@ -23,6 +23,8 @@ def test_ten_seeds_out_of_ten(sampler: bs.Nuts | bs.Hmc) -> None:
         assert found.divergences == 0, seed
         assert found.worst_rhat <= 1.01, seed
         assert found.worst_ess >= 400, seed
+        if isinstance(sampler, bs.Hmc):
+            assert (fitted.tree["sample_stats"]["step_size"].std("chain") == 0).all(), seed
         posterior = fitted.posterior
         medians = {name: float(posterior[name].median()) for name in ("E", "alpha", "beta")}
         medians["a"] = float(np.median(posterior["beta"] / (posterior["alpha"] + posterior["beta"])))
