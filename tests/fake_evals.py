@@ -130,8 +130,8 @@ def _parameters(
         "model_sd": np.full(factors, 0.3),
         "ceiling": np.full(len(tasks), CEILING),
         "floor": np.asarray(binding.design.chance),
-        "sigma": np.full(len(tasks), 0.01),
-        "jitter": 0.1,
+        "sigma": 0.01,
+        "jitter": np.full(len(tasks), 0.1),
     }
     centres |= {"task_sd": np.full(len(tasks), 0.2)} if model.task_effects else {}
     centres |= {"prompt_intercept": np.zeros(prompts), "prompt_loading": np.zeros((prompts, factors))} if prompts else {}

@@ -155,7 +155,7 @@ def coordinates(binding: EvalsBinding) -> dict[str, Any]:
 
 def parameter_dims(binding: EvalsBinding) -> Dims:
     """Dimensions of what models share."""
-    by_task: Dims = dict.fromkeys(("intercept", "ceiling", "floor", "sigma"), ("task",))
+    by_task: Dims = dict.fromkeys(("intercept", "ceiling", "floor", "jitter"), ("task",))
     if binding.model.task_effects:
         by_task["task_sd"] = ("task",)
     by_factor: Dims = {"family_sd": ("factor",), "model_sd": ("factor",)}

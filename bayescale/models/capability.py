@@ -23,7 +23,7 @@ _COVARIATES: dict[str, tuple[str, ...]] = {"size_and_data": ("params", "tokens",
 
 #: Medians of the standard deviations of families' and models' capabilities, of families' effects on tasks, of what adds to the
 #: accuracy and to the logit of a score. Their logarithms have the first spread; of effects on tasks and of what adds to the
-#: accuracy that is the spread of a median, about which the tasks have the second.
+#: logit that is the spread of a median, about which the tasks have the second.
 FAMILY_SD, MODEL_SD, TASK_SD, SIGMA, JITTER = 0.6, 0.3, 0.2, 0.012, 0.15
 LOG_SD, TASK_LOG_SD = 0.6, 0.5
 
@@ -128,7 +128,7 @@ class CapabilityModel:
     @property
     def assumptions(self) -> dict[str, str]:
         """The sites whose priors are assumed, and the name each is reported under."""
-        sites = {name: name for name in ("intercept", "effect", "family_sd", "model_sd", "sigma_median", "jitter")}
+        sites = {name: name for name in ("intercept", "effect", "family_sd", "model_sd", "sigma", "jitter_median")}
         sites |= {"ceiling_latent": "ceiling", "first_loading_latent": "loading"}
         return sites | ({"task_sd_median": "task_sd_median"} if self.task_effects else {})
 
@@ -157,10 +157,10 @@ class CapabilityModel:
         family_sd = numpyro.sample("family_sd", _scales(FAMILY_SD, self.factors))
         model_sd = numpyro.sample("model_sd", _scales(MODEL_SD, self.factors))
         task_sd = _by_task("task_sd", TASK_SD, tasks) if self.task_effects else jnp.zeros(tasks)
-        sigma = _by_task("sigma", SIGMA, tasks)
-        # One for all tasks: were it free in each, either it or sigma could be why a task scatters more than others do, and the
-        # posterior would have a mode for each answer. What a task's logit has of its own is the families' effects on it.
-        jitter = numpyro.sample("jitter", dist.LogNormal(jnp.log(JITTER), LOG_SD))
+        # One for all tasks: were it free in each, either it or jitter could be why a task scatters more than others do, and the
+        # posterior would have a mode for each answer.
+        sigma = numpyro.sample("sigma", dist.LogNormal(jnp.log(SIGMA), LOG_SD))
+        jitter = _by_task("jitter", JITTER, tasks)
         ceiling, floor = _bounds(design)
         at = design.task
         offset, slopes = intercept[at], loading.T[:, at][:, None]
@@ -182,7 +182,7 @@ class CapabilityModel:
         offset = offset + jnp.sum(slopes * expected[:, None, None], 0)
         offset = jnp.broadcast_to(offset, design.mask.shape)
         loads = Loads(offset, own, slopes * family_sd[:, None, None, None], task_sd[at])
-        cells = Cells(design.y, design.per_item, floor[at], ceiling[at], sigma[at], jnp.broadcast_to(jitter, at.shape))
+        cells = Cells(design.y, design.per_item, floor[at], ceiling[at], jnp.broadcast_to(sigma, at.shape), jitter[at])
         layout = Layout(design.family, design.mask, design.start, design.families)
         found = integrate(self.noise, layout, loads, cells)
         numpyro.factor(f"{response}_marginal", found.log_marginal)

@@ -60,8 +60,8 @@ def logits(parameters: Mapping[str, Any], asked: Asked, capability: Floats, effe
 
 def cells_of(parameters: Mapping[str, Any], asked: Asked) -> Cells:
     """What the mean and the noise of a score depend on beside the logit; arrays (draw, point)."""
-    floor, ceiling, sigma = (parameters[name][:, asked.task] for name in ("floor", "ceiling", "sigma"))
-    jitter = np.broadcast_to(parameters["jitter"][:, None], sigma.shape)
+    floor, ceiling, jitter = (parameters[name][:, asked.task] for name in ("floor", "ceiling", "jitter"))
+    sigma = np.broadcast_to(parameters["sigma"][:, None], jitter.shape)
     return Cells(np.nan, asked.per_item, floor, ceiling, sigma, jitter)
 
 

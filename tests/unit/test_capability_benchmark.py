@@ -55,6 +55,25 @@ def test_targets_have_the_counts_of_the_protocol_and_are_cut_by_compute() -> Non
 
 
 @needs_tables
+def test_a_choice_sees_no_target_of_a_test_model() -> None:
+    hidden = {
+        (model, series)
+        for block in protocols.targets()
+        for model, series in zip(block.test.model, block.test.series, strict=True)
+    }
+    names = []
+    for block in protocols.inside():
+        hides_what_it_asks(block)
+        names.append(block.name)
+        for part in (block.train, block.test):
+            # As a benchmark GSM8K is known of all models; as a target of an emergent task's protocol it is none.
+            seen = set(zip(part.model, part.series, strict=True))
+            assert not seen & hidden
+        assert len(block.test)
+    assert names == ["inside", "inside emergent", "inside arithmetic", "inside gsm8k"]
+
+
+@needs_tables
 @pytest.mark.parametrize("folds", [None, protocols.GROUPS])
 def test_families_show_the_smallest_and_hide_every_larger_model_once(folds: int | None) -> None:
     blocks = list(protocols.families(folds))
