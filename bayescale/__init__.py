@@ -17,6 +17,7 @@ __all__ = [
     "BayescaleError",
     "BestOf",
     "BestSoFar",
+    "Calibration",
     "CapabilityFit",
     "CapabilityModel",
     "CompletePooling",
@@ -100,6 +101,7 @@ __all__ = [
     "review",
     "risk",
     "save",
+    "sbc",
     "scale_for",
     "stack",
     "summarize",
@@ -174,6 +176,8 @@ _HOME = {
     "compare": "evaluate.compare",
     "stack": "evaluate.stacking",
     "recommended": "evaluate.recommend",
+    "Calibration": "evaluate.sbc",
+    "sbc": "evaluate.sbc",
     "check": "decision.checks",
     "review": "decision.review",
     "Threshold": "decision.rules",
@@ -233,6 +237,7 @@ if TYPE_CHECKING:
     from bayescale.evaluate.backtest_result import Backtest
     from bayescale.evaluate.compare import compare
     from bayescale.evaluate.recommend import recommended
+    from bayescale.evaluate.sbc import Calibration, sbc
     from bayescale.evaluate.stacking import stack
     from bayescale.infer.batch import fit_many
     from bayescale.infer.ensemble import Ensemble
