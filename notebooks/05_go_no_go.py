@@ -85,8 +85,7 @@ print(review)
 # Nothing here fails, and nothing is strong. There are more parameters than runs, so that priors decide a part. One draw
 # diverged. One of the two fits of the backtest missed the convergence rule. Of its two forecasts at ten to thirty times
 # the runs, which is where the planned run lies, one was covered, and the error was 8 %. "Worth 2.6 independent forecasts"
-# is the sentence to remember. (That the largest residual is 21 noise scales is no alarm: it is measured from the law
-# without its drift, and this model expects as much.)
+# is the sentence to remember.
 #
 # ## What would change the answer
 

@@ -21,7 +21,6 @@ from bayescale.infer.evals_fit import CapabilityFit
 from bayescale.infer.fit import Fit
 from bayescale.models.noise import Gaussian, StudentT, to_noise_scale
 from bayescale.models.pooling import PartialPooling
-from bayescale.prediction.noise import noise_scale
 
 #: Probabilities of the intervals whose coverage is counted.
 INTERVALS = (0.5, 0.9)
@@ -161,23 +160,28 @@ def _expected(probability: float, leverage: float) -> float:
 
 
 def _tail(subject: Subject) -> Finding:
-    """Posterior predictive p-value of the largest standardised residual :cite:p:`gelman2013`."""
+    """Posterior predictive p-value of the largest standardised residual :cite:p:`gelman2013`.
+
+    A residual is measured from the median of runs made by the fit, its discrepancy included, in units of their spread.
+    """
     fit, name, line = subject.fit, "posterior predictive", subject.thresholds.tail_review
     noise, table = fit.model.noise, fit.data.table
-    mean = subject.mean(table).to_numpy()
-    scale = np.sqrt(noise_scale(fit, table) ** 2 + fit.binding.design.se[: len(table)] ** 2)
-    drawn = fit.tree["posterior_predictive"][fit.response].transpose(CHAIN, DRAW, ...).to_numpy()
-    seen = fit.tree["observed_data"][fit.response].to_numpy()
-    residuals = np.abs(np.asarray(to_noise_scale(noise, seen)) - mean) / scale
-    replicated = np.abs(np.asarray(to_noise_scale(noise, drawn)) - mean) / scale
-    p = float((replicated.max(axis=-1) >= residuals.max(axis=-1)).mean())
-    row = table.index[int(residuals.mean(axis=(0, 1)).argmax())]
-    worst = f"the largest residual ({rows_text([row])}) is {float(residuals.max(axis=-1).mean()):.1f} noise scales"
+    drawn = fit.tree["posterior_predictive"][fit.response].stack(all=(CHAIN, DRAW)).transpose("all", ...).to_numpy()
+    replicated = np.asarray(to_noise_scale(noise, drawn))
+    seen = np.asarray(to_noise_scale(noise, fit.tree["observed_data"][fit.response].to_numpy()))
+    low, middle, high = np.quantile(replicated, [0.25, 0.5, 0.75], axis=0)
+    # The standard deviation of a normal of these quartiles, which heavy tails do not move.
+    spread = np.maximum((high - low) / (2 * stats.norm.ppf(0.75)), np.finfo(float).tiny)
+    residuals = np.abs(seen - middle) / spread
+    p = float(((np.abs(replicated - middle) / spread).max(axis=-1) >= residuals.max()).mean())
+    worst = (
+        f"the largest residual ({rows_text([table.index[int(residuals.argmax())]])}) is {residuals.max():.1f} times the spread"
+    )
     if p < line:
-        said = f"{worst}; runs made by the fit have one as large with probability {p:.2g}"
+        said = f"{worst} of runs made by the fit; they have one as large with probability {p:.2g}"
         advice = "Look at that run; if it is right, noise=StudentT() allows for its like, and another law may describe it."
         return Finding(name, Status.REVIEW, said, p, line, advice)
-    return Finding(name, Status.PASS, f"{worst}, as runs made by the fit have it (p = {p:.2g})", p, line)
+    return Finding(name, Status.PASS, f"{worst} of runs made by the fit, which have one as large (p = {p:.2g})", p, line)
 
 
 def influence(subject: Subject) -> Iterator[Finding]:

@@ -40,11 +40,9 @@ class Subject:
     @cached_property
     def forecast(self) -> xr.DataArray | None:
         """Draws of the law's mean at the points, on the scale of the noise; dims (chain, draw, point)."""
-        return None if self.at is None else self.mean(self.at)
-
-    def mean(self, at: pd.DataFrame) -> xr.DataArray:
-        """Draws of the law's mean at some points, on the scale of the noise; dims (chain, draw, point)."""
-        drawn = predict(self.fit, at, kind="mean")[self.fit.response].transpose(CHAIN, DRAW, POINT)
+        if self.at is None:
+            return None
+        drawn = predict(self.fit, self.at, kind="mean")[self.fit.response].transpose(CHAIN, DRAW, POINT)
         values = np.asarray(to_noise_scale(self.fit.model.noise, drawn.to_numpy()))
         return xr.DataArray(values, dims=(CHAIN, DRAW, POINT), name="forecast")
 

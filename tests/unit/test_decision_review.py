@@ -216,6 +216,21 @@ def test_a_run_far_off_is_told() -> None:
     assert len(predictive(review(fake(table, parameters={"nu": 1.5, "sigma": 0.006})), Status.PASS)) == 2
 
 
+def test_a_residual_is_measured_from_the_runs_that_the_fit_would_make() -> None:
+    """Where a drift carries runs away from the law, they are as expected, and one that is far off is still told."""
+    fit = fake(noise=Gaussian())
+    rng = np.random.default_rng(0)
+    away = fit.data.table["loss"].to_numpy() * np.linspace(1.0, 1.3, 30)
+    for factor, alarms in ((1.0, 0), (1.1, 1)):
+        seen = np.where(np.arange(30) == 7, factor, 1.0) * away * np.exp(0.01 * rng.standard_normal(30))
+        drawn = fit.tree["posterior_predictive"]["loss"]
+        fit.tree["posterior_predictive"]["loss"] = drawn.copy(data=away * np.exp(0.01 * rng.standard_normal(drawn.shape)))
+        fit.tree["observed_data"]["loss"] = fit.tree["observed_data"]["loss"].copy(data=seen)
+        told = [f.message for f in predictive(review(fit), Status.REVIEW) if "largest residual" in f.message]
+        assert len(told) == alarms
+        assert all(message.startswith("the largest residual (row 7) is ") for message in told)
+
+
 # --- influence
 
 
