@@ -2,8 +2,12 @@
 
 The specification is that of :class:`bayescale.CapabilityModel` with two factors. Its priors were settled on the standard
 benchmarks, whose scores the protocols show of every model, and the number of factors by ``python -m benchmarks.capabilities
-choose``: benchmarks of the larger of the training models, forecast from those of the smaller. Since then one thing was changed,
-because chains of training tables were in two places: the logit of all tasks scatters alike.
+choose``: scores of the larger of the training models, forecast from those of the smaller.
+
+It was locked twice more, each time before a test model was scored with it. The scatter of a score in its accuracy and in its
+logit cannot both be each task's own, for the chains were in two places: first the logit's was made one for all. Then, by short
+chains on the targets of the larger training models (the blocks of ``choose``), the accuracy's was made one for all instead, and
+the logit's each task's own: of the seven tasks five were forecast with less error, one with as much, and subtraction with more.
 """
 
 from __future__ import annotations
