@@ -95,6 +95,7 @@ __all__ = [
     "plot_loadings",
     "plot_task",
     "predict",
+    "predict_through",
     "prompt_gain",
     "rank_methods",
     "recommended",
@@ -152,6 +153,7 @@ _HOME = {
     "load": "infer.io",
     "save": "infer.io",
     "predict": "prediction.predict",
+    "predict_through": "prediction.through",
     "summarize": "prediction.summary",
     "compute_optimal": "prediction.optimum",
     "crossover": "prediction.crossing",
@@ -274,6 +276,7 @@ if TYPE_CHECKING:
     from bayescale.prediction.ranking import rank_methods
     from bayescale.prediction.shares import uncertainty_shares
     from bayescale.prediction.summary import summarize
+    from bayescale.prediction.through import predict_through
     from bayescale.report.content import DecisionReport, decision_report
     from bayescale.report.page import write_report
 

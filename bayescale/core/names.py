@@ -24,6 +24,7 @@ COVARIATES_OF_LAWS = {
     "streams": "parallel streams",
     "learning_rate": "peak learning rate",
     "batch": "tokens or sequences of a step",
+    "loss": "nats/token",
 }
 
 #: Columns that identify a run without describing its scale.

@@ -49,6 +49,8 @@ def test_the_catalogue_is_whole():
         "routed_lm_offset",
         "parallel_streams",
         "learning_rate_batch",
+        "downstream_error_exp",
+        "sigmoid_accuracy",
     }
     assert one | two | more <= set(BUILT_IN)
     assert {name for name in BUILT_IN if get_law(name).covariates == ("x",)} >= one
@@ -62,7 +64,7 @@ class TestEveryLaw:
         assert item.doc.endswith(".")
         assert ":cite:" in (inspect.getdoc(item.function) or "")
         assert item.cite in KEYS
-        assert item.response in ("loss", "error")
+        assert item.response in ("loss", "error", "accuracy")
         assert item.digest
 
     def test_takes_known_covariates(self, name):
@@ -111,6 +113,7 @@ class TestEveryLaw:
 #: Laws none of whose amplitudes says that it decays as a pure power.
 OTHERWISE = {"gadre_overtrain", "bnsl", "bent_power_law", "coupled_power_law", "repeated_power_law", "data_constrained"}
 OTHERWISE |= {"coupled_vocab_law", "routed_lm", "routed_lm_offset", "parallel_streams", "learning_rate_batch"}
+OTHERWISE |= {"downstream_error_exp", "sigmoid_accuracy"}
 
 
 @pytest.mark.parametrize("name", sorted(set(BUILT_IN) - OTHERWISE))
