@@ -92,6 +92,8 @@ __all__ = [
     "plot_decision",
     "plot_exponents",
     "plot_fit",
+    "plot_isoflop",
+    "plot_isoloss",
     "plot_loadings",
     "plot_task",
     "predict",
@@ -198,6 +200,8 @@ _HOME = {
     "make_grid": "decision.grid",
     "plot_fit": "plots.curves",
     "plot_exponents": "plots.forest",
+    "plot_isoflop": "plots.allocation",
+    "plot_isoloss": "plots.allocation",
     "plot_decision": "plots.verdict",
     "plot_crossover": "plots.crossing",
     "plot_calibration": "plots.calibration",
@@ -254,6 +258,7 @@ if TYPE_CHECKING:
     from bayescale.models.noise import BestOf, BestSoFar, Gaussian, StudentT
     from bayescale.models.pooling import CompletePooling, NoPooling, PartialPooling
     from bayescale.models.scaling import ScalingModel
+    from bayescale.plots.allocation import plot_isoflop, plot_isoloss
     from bayescale.plots.calibration import plot_calibration
     from bayescale.plots.capability import plot_capability, plot_loadings, plot_task
     from bayescale.plots.crossing import plot_crossover

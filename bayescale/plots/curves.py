@@ -13,7 +13,7 @@ from bayescale.core.names import CHAIN, DRAW
 from bayescale.data.schema import TOKENS_PER_PARAM
 from bayescale.infer.fit import Fit
 from bayescale.models.groups import SEPARATOR
-from bayescale.plots.style import COLOURS, MARKERS, label_ends, log_axis, new_axes, tidy, wrapped
+from bayescale.plots.style import COLOURS, MARKERS, label_ends, log_axis, new_axes, response_label, tidy, wrapped
 from bayescale.prediction.points import complete
 from bayescale.prediction.predict import predict
 from bayescale.prediction.summary import intervals
@@ -241,8 +241,7 @@ def plot_fit(
     if (table[[response, "lower"]].min() > 0).all():
         log_axis(ax, "y", response)
     ax.set_xlabel(x)
-    unit = fit.data.units.get(response, "")
-    ax.set_ylabel(f"{response} ({unit})" if unit and unit not in fit.data.table else response)
+    ax.set_ylabel(response_label(fit))
     shown = f"median and {prob:.0%} interval of a new run; dashed: beyond the data"
     ax.set_title(shown + ("; open: held back" if held_back is not None else ""), fontsize=9, loc="left")
     tidy(ax)

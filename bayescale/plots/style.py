@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
+    from bayescale.infer.fit import Fit
+
 #: Okabe and Ito's palette without its yellow, which is too faint for a line on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 #: A marker beside each colour: more curves than colours still differ, and so does a print in grey.
@@ -38,6 +40,12 @@ def tidy(ax: Axes, *, grid: Literal["both", "x", "y"] = "both") -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_axisbelow(True)
     ax.grid(True, axis=grid, color=FAINT, linewidth=0.5, alpha=0.6)
+
+
+def response_label(fit: Fit) -> str:
+    """The response with its unit, where all runs are in one."""
+    unit = fit.data.units.get(fit.response, "")
+    return f"{fit.response} ({unit})" if unit and unit not in fit.data.table else fit.response
 
 
 def count(value: float) -> str:

@@ -68,8 +68,14 @@ def results(fitted: bs.Fit) -> dict[str, tuple[Any, ...]]:
     loading = np.array([[1.0, 0.0], [1.5, 0.5], [0.7, -0.2]])
     scores = fake_capability_fit(bs.CapabilityModel(2), table, {"loading": loading}, sd=1.0, own=0.1)
     crossed = bs.crossover(fitted.select(family="Llama"), fitted.select(family="Mamba"), along="params")
+    n, ratio = np.repeat(np.geomspace(1e8, 1e10, 4), 4), np.tile([5.0, 20.0, 80.0, 320.0], 4)
+    of_size = pd.DataFrame({"params": n, "tokens": n * ratio})
+    of_size["loss"] = 1.8 + 0.4 * (n / 1e9) ** -0.35 + 0.4 * (n * ratio / 4e10) ** -0.37
+    traded = fake_fit(bs.ScalingModel("chinchilla"), of_size, {"E": 1.8, "A": 0.4, "B": 0.4, "alpha": 0.35, "beta": 0.37})
     return {
         "plot_fit": (fitted,),
+        "plot_isoflop": (traded, [1e19, 6 * 1e9 * 2e10]),
+        "plot_isoloss": (traded, [2.4, 2.6, 3.0]),
         "plot_exponents": (fitted,),
         "plot_decision": (decision, draws),
         "plot_crossover": (crossed,),
