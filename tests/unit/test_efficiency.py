@@ -78,13 +78,13 @@ class TestEfficiency:
 class TestInformative:
     def test_it_is_the_share_of_variance_of_the_linear_model(self) -> None:
         loading = {"code": [0.5], "easy": [1.0], "hard": [1.5]}
-        fit = fake({"loading": loading, "sigma": {"code": 0.01, "easy": 0.01, "hard": 0.05}})
+        fit = fake({"loading": loading, "sigma": 0.02, "jitter": {"code": 0.1, "easy": 0.1, "hard": 0.3}})
         found = bs.informative_tasks(fit, "easy")
         spread = 0.5**2 + 0.3**2
-        for task, sigma in (("code", 0.01), ("hard", 0.05)):
+        for task, jitter in (("code", 0.1), ("hard", 0.3)):
             own = loading[task][0]
             middle, slope = (0.25 + CEILING) / 2, (CEILING - 0.25) / 4
-            noise = (sigma**2 + middle * (1 - middle) / 500) / slope**2 + 0.1**2
+            noise = (0.02**2 + middle * (1 - middle) / 500) / slope**2 + jitter**2
             share = (own * spread) ** 2 / ((spread + 0.04) * (own**2 * spread + 0.04 + noise))
             assert found.loc[task, "median"] == pytest.approx(share, rel=1e-9)
         assert (found["scores"] == 12).all()
