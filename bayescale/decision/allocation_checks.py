@@ -14,9 +14,10 @@ from bayescale.core.names import CHAIN, DRAW
 from bayescale.data.runs import Runs
 from bayescale.prediction.cost import Cost
 from bayescale.prediction.cost_fit import FittedCost
+from bayescale.prediction.equal_cost import CostFunction
 from bayescale.prediction.isoflop import BUDGET, isoflop_profiles
 from bayescale.prediction.mixing import fits_of, labels_of, selected_rows
-from bayescale.prediction.optimum import CostFunction, compute_optimal
+from bayescale.prediction.optimum import compute_optimal
 from bayescale.prediction.points import Fitted
 
 #: Share of draws without an interior optimum from which on that is worth a look, and from which on there is none to speak of.

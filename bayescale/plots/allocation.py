@@ -13,8 +13,9 @@ from bayescale.core.names import CHAIN, DRAW
 from bayescale.data.schema import FLOP_PER_PARAM_TOKEN
 from bayescale.infer.fit import Fit
 from bayescale.plots.style import COLOURS, GREY, MARKERS, label_ends, log_axis, new_axes, response_label, tidy
+from bayescale.prediction.equal_cost import require_size_and_data
 from bayescale.prediction.inverse import scale_for
-from bayescale.prediction.optimum import compute_optimal, require_size_and_data
+from bayescale.prediction.optimum import compute_optimal
 from bayescale.prediction.predict import predict
 from bayescale.prediction.summary import intervals
 

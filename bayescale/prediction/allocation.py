@@ -11,8 +11,7 @@ from bayescale.data.schema import FLOP_PER_PARAM_TOKEN
 from bayescale.infer.fit import Fit
 from bayescale.prediction.cost import Cost
 from bayescale.prediction.cost_fit import FittedCost
-from bayescale.prediction.mixing import Labels, mixed_draws
-from bayescale.prediction.optimum import (
+from bayescale.prediction.equal_cost import (
     CostFunction,
     charge_of,
     check_cost,
@@ -20,6 +19,7 @@ from bayescale.prediction.optimum import (
     optimal_size_and_data,
     require_size_and_data,
 )
+from bayescale.prediction.mixing import Labels, mixed_draws
 from bayescale.prediction.parameters import generator, parameter_draws
 from bayescale.prediction.points import At, Fitted, coordinates_of, read_points
 

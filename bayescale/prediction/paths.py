@@ -16,8 +16,8 @@ from bayescale.data.schema import FLOP_PER_PARAM_TOKEN, UNITS
 from bayescale.infer.fit import Fit
 from bayescale.models.noise import from_noise_scale, to_noise_scale
 from bayescale.prediction.departure import Departure, departure
+from bayescale.prediction.equal_cost import has_closed_form, law_at, optimal_size_and_data, require_size_and_data
 from bayescale.prediction.mixing import answers
-from bayescale.prediction.optimum import has_closed_form, law_at, optimal_size_and_data, require_size_and_data
 from bayescale.prediction.parameters import generator, parameter_draws
 from bayescale.prediction.points import LINKED, At, Fitted, columns_of, columns_to_forecast, complete, read_points
 from bayescale.prediction.roots import log_grid

@@ -1,0 +1,112 @@
+"""What a law has beside size and data is chosen with them: a bowl whose best is known in closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bayescale.core.errors import NotIdentifiedError, SpecError
+from bayescale.infer.fit import Fit
+from bayescale.models.noise import StudentT
+from bayescale.models.scaling import ScalingModel
+from bayescale.prediction.optimum import compute_optimal
+from tests.fakes import fake_fit
+
+#: Best learning rate and batch are powers of size and data.
+BOWL = {
+    "rate": 0.002, "rate_params": -0.5, "rate_tokens": 0.2, "rate_batch": 0.3, "best_batch": 1.2, "batch_tokens": 0.5,
+    "rate_cost": 0.02, "rate_skew": 0.5, "batch_cost": 0.01,
+}  # fmt: skip
+BASE = {"level": 2.5, "floor": 0.6, "share": 0.5, "q": 0.8, "alpha": 0.33, "beta": 0.35}
+BUDGET = 1e21
+
+
+def runs() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    params = np.repeat(np.geomspace(1e8, 1e10, 6), 6)
+    return pd.DataFrame(
+        {
+            "params": params,
+            "tokens": params * np.tile(np.geomspace(5, 100, 6), 6),
+            "learning_rate": 10 ** rng.uniform(-3.5, -2, 36),
+            "batch": 10 ** rng.uniform(5, 7, 36),
+            "loss": 2.5 + 0.1 * rng.random(36),
+        }
+    )
+
+
+def swept(sd: float = 0.0, **more: float) -> Fit:
+    axes = {name: name for name in ("params", "tokens", "learning_rate", "batch")}
+    return fake_fit(ScalingModel("learning_rate_batch", axes=axes), runs(), BASE | BOWL | more, sd=sd, chains=2, draws=50)
+
+
+def plain() -> Fit:
+    """The law of size and data alone, at the same reference run."""
+    return fake_fit(ScalingModel("coupled_power_law"), runs(), BASE, sd=0.0, chains=2, draws=50)
+
+
+def test_the_best_of_every_knob_is_found_with_size_and_data() -> None:
+    fit = swept()
+    found = compute_optimal(fit, BUDGET).isel(chain=0, draw=0, point=0)
+    alone = compute_optimal(plain(), BUDGET).isel(chain=0, draw=0, point=0)
+    assert found["params"].item() == pytest.approx(alone["params"].item(), rel=1e-3)
+    assert found["loss"].item() == pytest.approx(alone["loss"].item(), rel=1e-6)
+    reference = fit.binding.reference
+    size, data = found["params"].item() / reference["params"], found["tokens"].item() / reference["tokens"]
+    assert found["batch"].item() == pytest.approx(1.2 * data**0.5 * reference["batch"], rel=1e-2)
+    assert found["learning_rate"].item() == pytest.approx(0.002 * size**-0.5 * data**0.2, rel=1e-2)
+    assert list(found.data_vars)[:6] == ["params", "tokens", "tokens_per_param", "learning_rate", "batch", "loss"]
+    assert float(found["p_none"]) == 0.0
+
+
+def test_a_knob_that_is_held_stays_and_moves_the_best_of_the_others() -> None:
+    fit = swept()
+    found = compute_optimal(fit, BUDGET, at={"batch": 1e5}).isel(chain=0, draw=0, point=0)
+    free = compute_optimal(fit, BUDGET).isel(chain=0, draw=0, point=0)
+    assert found["batch"].item() == 1e5
+    assert found["loss"].item() > free["loss"].item()
+    # A smaller batch than the best wants a lower learning rate.
+    assert found["learning_rate"].item() < free["learning_rate"].item()
+    both = compute_optimal(fit, BUDGET, at={"batch": 1e6, "learning_rate": 1e-3}, max_tokens=1e10).isel(
+        chain=0, draw=0, point=0
+    )
+    assert both["tokens"].item() == pytest.approx(1e10)
+    assert both["learning_rate"].item() == 1e-3
+
+
+def test_each_draw_has_its_own_best() -> None:
+    found = compute_optimal(swept(sd=0.05), [BUDGET, 10 * BUDGET])
+    assert found["learning_rate"].dims == ("chain", "draw", "point")
+    assert (found["learning_rate"].std(("chain", "draw")) > 0).all()
+    assert (found["p_none"] == 0).all()
+
+
+def test_a_knob_without_a_best_is_no_optimum() -> None:
+    """More experts are always better where nothing charges for them: hold them."""
+    table = runs().assign(experts=np.tile([1.0, 8.0, 64.0], 12)).drop(columns=["learning_rate", "batch"])
+    rising = swept(rate_tokens=0.2, best_batch=1e9)
+    assert (compute_optimal(rising, BUDGET)["p_none"] == 1).all()
+    assert compute_optimal(rising, BUDGET)["batch"].isnull().all()
+    model = ScalingModel("routed_lm", axes={"params": "params", "experts": "experts"}, noise=StudentT())
+    with pytest.raises(NotIdentifiedError, match="has no tokens"):
+        compute_optimal(fake_fit(model, table), BUDGET)
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        ({"batch": -1.0}, "batch is held at one positive number, got -1.0"),
+        ({"batch": [1e5, 1e6]}, "batch is held at one positive number"),
+        ({"learning_rte": 1e-3}, "learning_rate"),
+        ({"params": 1e9}, "params follow from the budget"),
+    ],
+)
+def test_what_cannot_be_held_is_refused(at: dict[str, object], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        compute_optimal(swept(), BUDGET, at=at)
+
+
+def test_a_limit_of_data_needs_the_knobs_held() -> None:
+    with pytest.raises(SpecError, match="hold learning_rate, batch by `at`"):
+        compute_optimal(swept(), BUDGET, max_tokens=1e10)
