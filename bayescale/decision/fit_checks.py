@@ -162,7 +162,8 @@ def _expected(probability: float, leverage: float) -> float:
 def _tail(subject: Subject) -> Finding:
     """Posterior predictive p-value of the largest standardised residual :cite:p:`gelman2013`.
 
-    A residual is measured from the median of runs made by the fit, its discrepancy included, in units of their spread.
+    A residual is measured from the median of runs made by the fit, its discrepancy included, in units of their spread. All of
+    that has seen the run, so that the p-value errs towards no alarm.
     """
     fit, name, line = subject.fit, "posterior predictive", subject.thresholds.tail_review
     noise, table = fit.model.noise, fit.data.table

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bayescale.core.errors import SpecError
+from bayescale.core.errors import DataError, SpecError
 from bayescale.core.names import CHAIN, DRAW
 from bayescale.data.runs import Runs
 from bayescale.evaluate.scores import LEVELS, percent
@@ -145,7 +145,7 @@ def sbc(
     ------
     SpecError
         When tables cannot be simulated from the prior alone: levels in multiples of the response, the best of several runs or a
-        running minimum, a drift that is filtered along fitted runs.
+        running minimum, noise with memory or rounding, errors of the covariates, a drift that is filtered along fitted runs.
     DataError
         When the design lacks what the model needs.
 
@@ -156,18 +156,21 @@ def sbc(
     >>> found = bs.sbc(bs.ScalingModel("chinchilla"), design, n=100)  # doctest: +SKIP - a hundred fits take minutes
     >>> found.coverage(0.9)  # doctest: +SKIP
     """
-    _check(model, n)
+    _check(model, design, n, seed)
     table = (design.table if isinstance(design, Runs) else design).reset_index(drop=True)
     response = design.response if isinstance(design, Runs) else response
     table = table.drop(columns=response, errors="ignore")
     known = prior_fit(model, table, response=response, seed=seed)
-    relative = [name for name, param in known.binding.params.items() if param.unit == "response"]
+    priors = {**known.binding.params, **model.noise.priors, **{k: v for part in model.parts for k, v in part.priors.items()}}
+    relative = [name for name, param in priors.items() if param.unit == "response"]
     if relative:
         raise SpecError(
             f"sbc: the priors of {', '.join(relative)} are in multiples of the table's typical {response}, which each "
             "simulated table would set anew: give them in its own unit, "
             "priors={'A': Param.positive(0.4, 0.7, unit='nats/token'), ...}"
         )
+    if known.binding.design.x_se:
+        raise SpecError("sbc: errors of params or tokens are not simulated: leave params_sd and tokens_sd out of the design")
     simulated = predict(known, table, seed=seed)[response].stack(all=(CHAIN, DRAW)).transpose("all", "point").to_numpy()
     truths = known.posterior.stack(all=(CHAIN, DRAW))
     rng = np.random.default_rng([seed, 7])
@@ -175,40 +178,41 @@ def sbc(
     with progress_bar(progress, "table") as report:
         for i in range(n):
             report(i, n, "fitting simulated tables")
-            fitted = fit(
-                model,
-                table.assign(**{response: simulated[i]}),
-                response=response,
-                seed=seed + i,
-                sampler=sampler,
-                strict=False,
-                progress=False,
-            )
+            made = table.assign(**{response: simulated[i]})
+            fitted = fit(model, made, response=response, seed=seed + i, sampler=sampler, strict=False, progress=False)
             ranks = _ranks(fitted.posterior, truths.isel(all=i), rng)
             parts.append(ranks.assign(replicate=i, converged=not fitted.convergence.faults))
     return Calibration(model, pd.concat(parts, ignore_index=True), RANKED)
 
 
-def _check(model: object, n: object) -> None:
+def _check(model: object, design: object, n: object, seed: object) -> None:
     if not isinstance(model, ScalingModel):
         raise SpecError(f"sbc: model is a ScalingModel, got {type(model).__name__}; sbc(model, design, n=100)")
     if isinstance(model.noise, Minima):
         raise SpecError("sbc: the best of several runs is not simulated run by run: take StudentT or Gaussian noise")
+    if model.noise.memory is not None or model.noise.rounding is not None:
+        raise SpecError("sbc: noise is simulated run by run, without memory and without rounding")
+    if not isinstance(design, pd.DataFrame | Runs):
+        raise DataError(f"sbc: design is a DataFrame or Runs, one run a row, got {type(design).__name__}")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise SpecError(f"seed is an integer of at least 0, got {seed!r}")
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or not LEAST <= n <= CHAINS * DRAWS:
         most = CHAINS * DRAWS
         raise SpecError(f"sbc: n is a number of tables from {LEAST}, below which the test says nothing, to {most}; got {n!r}")
 
 
 def _ranks(posterior: Any, truth: Any, rng: np.random.Generator) -> pd.DataFrame:
-    """Rank of each true value among evenly spaced draws."""
+    """Rank of each true value among evenly spaced draws; what is the same in every draw was not learnt, and has none."""
     rows = []
     for name, variable in posterior.data_vars.items():
         drawn = variable.stack(all=(CHAIN, DRAW)).transpose("all", ...)
         values = drawn.to_numpy().reshape(drawn.sizes["all"], -1)
         values = values[np.linspace(0, len(values) - 1, RANKED).round().astype(int)]
-        true = np.atleast_1d(truth[name].to_numpy()).ravel()
+        true = np.atleast_1d(truth[name].to_numpy())
         labels = [str(v) for v in variable.coords[variable.dims[2]].to_numpy()] if variable.ndim > 2 else [""]
         for j, label in enumerate(labels):
+            if np.ptp(values[:, j]) == 0:
+                continue
             below, equal = int((values[:, j] < true[j]).sum()), int((values[:, j] == true[j]).sum())
             rank = below + int(rng.integers(0, equal + 1))
             key = f"{name}[{label}]" if label else str(name)

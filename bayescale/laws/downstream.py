@@ -26,7 +26,8 @@ def downstream_error_exp(loss: Any, *, eps: Any, gain: Any, gamma: Any) -> Any:
 
     ``Err(L) = eps - k exp(-gamma L)`` :cite:p:`gadre2024`, stated at the reference loss ``L0``, the geometric mean of the
     fitted rows: ``eps - gain exp(-gamma (L / L0 - 1))``. All dimensionless; the paper's ``gamma`` is ``gamma / L0``, a nat, its
-    ``k`` is ``gain exp(gamma)``. Below the losses that were fitted it is held above 0.001.
+    ``k`` is ``gain exp(gamma)``. The error is held at 0.001 at least, which the exponential would pass far below the
+    fitted losses.
     """
     return jnp.maximum(eps - gain * jnp.exp(-gamma * (loss - 1)), LEAST_ERROR)
 

@@ -11,11 +11,13 @@ import pandas as pd
 from bayescale.core.errors import SpecError
 from bayescale.core.names import CHAIN, DRAW
 from bayescale.data.schema import FLOP_PER_PARAM_TOKEN
-from bayescale.infer.fit import Fit
+from bayescale.infer.fit import Fit, Selection, check_labels
 from bayescale.plots.style import COLOURS, GREY, MARKERS, label_ends, log_axis, new_axes, response_label, tidy
 from bayescale.prediction.equal_cost import require_size_and_data
 from bayescale.prediction.inverse import scale_for
+from bayescale.prediction.mixing import selected_rows
 from bayescale.prediction.optimum import compute_optimal
+from bayescale.prediction.points import unpack
 from bayescale.prediction.predict import predict
 from bayescale.prediction.summary import intervals
 
@@ -33,7 +35,7 @@ PROFILE, RUN, OPTIMUM = "profile", "run", "optimum"
 
 
 def isoflop_table(
-    fit: Fit,
+    fit: Fit | Selection,
     budgets: Sequence[float] | None = None,
     *,
     at: Mapping[str, Any] | None = None,
@@ -43,12 +45,12 @@ def isoflop_table(
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit, or a selection of one
         Of a law of size and data.
     budgets : sequence of float, optional
-        FLOP, at 6·params·tokens; by default four from the least to the most of the fitted runs.
+        FLOP, at 6·params·tokens; by default four of those of the fitted runs, from the least to the most.
     at : mapping, optional
-        Labels of the groups; only runs that have them are shown.
+        Labels of the groups; only runs that have them are shown. Without, the law is that of an unseen group.
     prob : float
         Probability of the intervals.
 
@@ -64,11 +66,9 @@ def isoflop_table(
     SpecError, NotIdentifiedError
         When the budgets make no sense, or the fit says nothing of how size and data trade off.
     """
-    require_size_and_data(fit)
-    labels = dict(at or {})
-    runs = _runs(fit, labels)
-    asked = np.geomspace(runs["flops"].min(), runs["flops"].max(), LINES) if budgets is None else np.asarray(budgets, float)
-    if asked.ndim != 1 or not asked.size or not (np.isfinite(asked) & (asked > 0)).all():
+    fit, labels, runs = _asked(fit, at, prob)
+    asked = _their_budgets(runs["flops"].to_numpy()) if budgets is None else _read_list(budgets)
+    if asked is None or not (asked > 0).all():
         raise SpecError(f"budgets are positive numbers of FLOP, got {budgets!r}")
     best = compute_optimal(fit, list(asked), at=labels)
     parts = []
@@ -95,7 +95,7 @@ def isoflop_table(
 
 
 def plot_isoflop(
-    fit: Fit,
+    fit: Fit | Selection,
     budgets: Sequence[float] | None = None,
     *,
     at: Mapping[str, Any] | None = None,
@@ -111,24 +111,25 @@ def plot_isoflop(
     ax : Axes, optional
         Where to draw; by default a new figure.
     """
-    table = isoflop_table(fit, budgets, at=at, prob=prob)
+    table, whole = isoflop_table(fit, budgets, at=at, prob=prob), unpack(fit)[0]
+    response = whole.response
     ax = new_axes(ax)
     ends = []
     for i, (budget, mine) in enumerate(table.groupby("budget", sort=True)):
         colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
         line, dots, best = (mine[mine["kind"] == kind] for kind in (PROFILE, RUN, OPTIMUM))
         ax.fill_between(line["params"], line["lower"], line["upper"], color=colour, alpha=0.13, linewidth=0)
-        ax.plot(line["params"], line[fit.response], color=colour, linewidth=1.4)
-        ax.plot(dots["params"], dots[fit.response], marker, color=colour, markersize=4.5, linestyle="none")
-        level = float(best[fit.response].iloc[0])
+        ax.plot(line["params"], line[response], color=colour, linewidth=1.4)
+        ax.plot(dots["params"], dots[response], marker, color=colour, markersize=4.5, linestyle="none")
+        level = float(best[response].iloc[0])
         ax.plot([best["lower"].iloc[0], best["upper"].iloc[0]], [level, level], color="black", linewidth=2.0)
-        ax.plot(best["params"], best[fit.response], "|", color="black", markersize=10, markeredgewidth=1.6)
-        ends.append((float(line[fit.response].iloc[-1]), f"{budget:.2g} FLOP", colour))
+        ax.plot(best["params"], best[response], "|", color="black", markersize=10, markeredgewidth=1.6)
+        ends.append((float(line[response].iloc[-1]), f"{budget:.2g} FLOP", colour))
     log_axis(ax, "x", "params")
-    if (table.loc[table["kind"] != OPTIMUM, [fit.response]].min() > 0).all():
-        log_axis(ax, "y", fit.response)
+    if (table.loc[table["kind"] != OPTIMUM, [response]].min() > 0).all():
+        log_axis(ax, "y", response)
     ax.set_xlabel("params")
-    ax.set_ylabel(response_label(fit))
+    ax.set_ylabel(response_label(whole))
     ax.set_title(f"the law at equal compute, {prob:.0%} band; black: best size, {prob:.0%} interval", fontsize=9, loc="left")
     tidy(ax)
     label_ends(ax, ends)
@@ -136,7 +137,7 @@ def plot_isoflop(
 
 
 def isoloss_table(
-    fit: Fit,
+    fit: Fit | Selection,
     levels: Sequence[float] | None = None,
     *,
     at: Mapping[str, Any] | None = None,
@@ -146,7 +147,7 @@ def isoloss_table(
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit, or a selection of one
         Of a law of size and data.
     levels : sequence of float, optional
         In the unit of the response; by default four among those of the fitted runs.
@@ -157,19 +158,19 @@ def isoloss_table(
     -------
     DataFrame
         ``level``, ``kind`` (``"profile"``, or ``"run"`` for the fitted runs, whose level is what was observed), ``params``,
-        ``tokens`` (median; infinite where half of the draws never reach it), ``lower``, ``upper``, and ``p_never``.
+        ``tokens`` (median; infinite where half of the draws never reach it), ``lower``, ``upper``; ``p_never`` and ``p_below``,
+        the shares of draws that never reach it, and that have it with the least tokens looked at, a tenth of the runs' least.
+        There median and ends are none (NaN), since any number below does.
 
     Raises
     ------
     SpecError, NotIdentifiedError
         As of :func:`isoflop_table`.
     """
-    require_size_and_data(fit)
-    labels = dict(at or {})
-    runs = _runs(fit, labels)
+    fit, labels, runs = _asked(fit, at, prob)
     seen = runs[fit.response]
-    asked = np.quantile(seen, np.linspace(0.1, 0.7, LINES)) if levels is None else np.asarray(levels, float)
-    if asked.ndim != 1 or not asked.size or not np.isfinite(asked).all():
+    asked = np.quantile(seen, np.linspace(0.1, 0.7, LINES)) if levels is None else _read_list(levels)
+    if asked is None:
         raise SpecError(f"levels are numbers in the unit of {fit.response}, got {levels!r}")
     grid = np.geomspace(runs["params"].min() / ROOM, runs["params"].max() * BEYOND, POINTS)
     within = (runs["tokens"].min() / BEYOND, runs["tokens"].max() * BEYOND**2)
@@ -177,16 +178,18 @@ def isoloss_table(
     parts = []
     for level in asked:
         found = scale_for(fit, float(level), along="tokens", at=place, within=within)
-        line = pd.DataFrame({"level": level, "kind": PROFILE, "params": grid, "p_never": found["p_never"].to_numpy()})
-        line["tokens"], line["lower"], line["upper"] = intervals(found["tokens"].transpose(CHAIN, DRAW, ...).to_numpy(), prob)
+        shares = {name: found[name].to_numpy() for name in ("p_never", "p_below")}
+        line = pd.DataFrame({"level": level, "kind": PROFILE, "params": grid, **shares})
+        ends = intervals(found["tokens"].transpose(CHAIN, DRAW, ...).to_numpy(), prob)
+        line["tokens"], line["lower"], line["upper"] = np.where(ends <= within[0] * (1 + 1e-9), np.nan, ends)
         parts.append(line)
     dots = runs[["params", "tokens"]].assign(level=seen, kind=RUN)
-    columns = ["level", "kind", "params", "tokens", "lower", "upper", "p_never"]
+    columns = ["level", "kind", "params", "tokens", "lower", "upper", "p_never", "p_below"]
     return pd.concat([*parts, dots], ignore_index=True)[columns]
 
 
 def plot_isoloss(
-    fit: Fit,
+    fit: Fit | Selection,
     levels: Sequence[float] | None = None,
     *,
     at: Mapping[str, Any] | None = None,
@@ -202,32 +205,54 @@ def plot_isoloss(
     ax : Axes, optional
         Where to draw; by default a new figure.
     """
-    table = isoloss_table(fit, levels, at=at, prob=prob)
+    table, whole = isoloss_table(fit, levels, at=at, prob=prob), unpack(fit)[0]
     ax = new_axes(ax)
     runs, lines = table[table["kind"] == RUN], table[table["kind"] == PROFILE]
     ax.plot(runs["params"], runs["tokens"], ".", color=GREY, markersize=4, linestyle="none")
     for i, (level, mine) in enumerate(lines.groupby("level", sort=True)):
         colour = COLOURS[i % len(COLOURS)]
         there = mine[np.isfinite(mine["tokens"])]
-        banded = there[np.isfinite(there["upper"])]
+        banded = there[np.isfinite(there["lower"]) & np.isfinite(there["upper"])]
         ax.fill_between(banded["params"], banded["lower"], banded["upper"], color=colour, alpha=0.15, linewidth=0)
         ax.plot(there["params"], there["tokens"], color=colour, linewidth=1.6, label=f"{level:.3g}")
     log_axis(ax, "x", "params")
     log_axis(ax, "y", "tokens")
     ax.set_xlabel("params")
     ax.set_ylabel("tokens")
-    ax.legend(title=response_label(fit), frameon=False, fontsize=8)
-    ax.set_title(f"size and data of equal {fit.response}, median and {prob:.0%} band; dots: runs", fontsize=9, loc="left")
+    ax.legend(title=response_label(whole), frameon=False, fontsize=8)
+    ax.set_title(f"size and data of equal {whole.response}, median and {prob:.0%} band; dots: runs", fontsize=9, loc="left")
     tidy(ax)
     return ax
 
 
-def _runs(fit: Fit, labels: Mapping[str, Any]) -> pd.DataFrame:
-    """The fitted runs of some groups, with their compute."""
-    table = fit.data.table
-    for column, label in labels.items():
-        if column in table:
-            table = table[table[column].astype(str) == str(label)]
+def _asked(fit: Fit | Selection, at: Mapping[str, Any] | None, prob: float) -> tuple[Fit, dict[str, str], pd.DataFrame]:
+    """The fit, the labels asked for, and the fitted runs that have them, with their compute."""
+    whole, chosen = unpack(fit)
+    require_size_and_data(whole)
+    if isinstance(prob, bool) or not 0 < prob < 1:
+        raise SpecError(f"prob lies between 0 and 1, got {prob}")
+    labels = chosen | {str(column): str(label) for column, label in (at or {}).items()}
+    check_labels(labels, dict.fromkeys(whole.data.groups, whole.data.table))
+    table = whole.data.table[selected_rows(whole.data.table, labels)]
     if table.empty:
-        raise SpecError(f"no run has {', '.join(f'{c} {v!r}' for c, v in labels.items())}")
-    return table.assign(flops=FLOP_PER_PARAM_TOKEN * table["params"] * table["tokens"])
+        raise SpecError(f"no run has {' and '.join(f'{c} {v!r}' for c, v in labels.items())} together")
+    return whole, labels, table.assign(flops=FLOP_PER_PARAM_TOKEN * table["params"] * table["tokens"])
+
+
+def _their_budgets(flops: np.ndarray) -> np.ndarray:
+    """Budgets that runs have, evenly chosen from the least to the most; those within reach of one another count as one."""
+    kept: list[float] = []
+    for value in np.sort(flops):
+        if not kept or np.log(value / kept[-1]) > 2 * NEAR:
+            kept.append(float(value))
+    chosen: np.ndarray = np.array(kept)[np.unique(np.linspace(0, len(kept) - 1, LINES).round().astype(int))]
+    return chosen
+
+
+def _read_list(given: object) -> np.ndarray | None:
+    """A list of finite numbers; None where it is none."""
+    try:
+        values = np.asarray(given, dtype=float)
+    except (TypeError, ValueError):
+        return None
+    return values if values.ndim == 1 and values.size and np.isfinite(values).all() else None

@@ -31,9 +31,10 @@ def predict_through(
         Of the loss, by scale.
     second : Fit, or a selection of one
         Of the task, whose law takes the response of ``first`` as a covariate: ``downstream_error_exp``, ``sigmoid_accuracy``,
-        or any other of one variable with ``axes={"x": "loss"}``. Without a discrepancy.
+        or any other of one variable with ``axes={"x": "loss"}``. Without a discrepancy, and of losses in the unit of ``first``.
     at : DataFrame or dict
-        Points, as :func:`predict` takes them for ``first``, with the groups of both. A loss in it is ignored.
+        Points, as :func:`predict` takes them for ``first``, with the groups of both. A loss in it is ignored. The labels of
+        a selection hold for both stages.
     kind : {"mean", "response"}
         Both laws alone; or a new run, whose loss leaves its law by its noise and whose score leaves the second by its own.
     unseen : {"population", "error"}
@@ -49,7 +50,7 @@ def predict_through(
     Raises
     ------
     SpecError
-        When the second law does not take the first response, or has a discrepancy.
+        When the second law does not take the first response, or has a discrepancy; when the two selections differ.
     DataError
         Naming everything that is wrong with ``at``.
 
@@ -72,13 +73,14 @@ def predict_through(
         )
     if fit.model.discrepancy is not None:
         raise SpecError("predict_through: the second stage goes without a discrepancy; the first may have one")
-    clash = {k: v for k, v in labels_of(first).items() if labels.get(k, v) != v}
-    if clash:
+    both = labels | labels_of(first)
+    if clash := [column for column, label in both.items() if labels.get(column, label) != label]:
         raise SpecError(f"predict_through: the two selections differ in {', '.join(clash)}")
-    losses = predict(first, at, kind=kind, unseen=unseen, seed=seed)
+    frame = as_frame(at)
+    frame = frame.assign(**{column: label for column, label in both.items() if column not in frame})
+    losses = predict(first, frame, kind=kind, unseen=unseen, seed=seed)
     drawn = losses[name].stack(all=(CHAIN, DRAW)).transpose("all", POINT).to_numpy()
-    frame = as_frame(at).assign(**{name: np.median(drawn, axis=0)})
-    table = read_points(fit, frame, labels | labels_of(first), columns_of(fit))
+    table = read_points(fit, frame.assign(**{name: np.median(drawn, axis=0)}), both, columns_of(fit))
     sizes = fit.posterior.sizes
     pairs = np.linspace(0, len(drawn) - 1, sizes[CHAIN] * sizes[DRAW]).round().astype(int)
     paired = drawn[np.random.default_rng([int(seed), 11]).permutation(pairs)].reshape(sizes[CHAIN], sizes[DRAW], -1)

@@ -70,6 +70,7 @@ def test_lines_that_are_not_asked_for_are_where_the_runs_are(fit: Fit) -> None:
     compute = 6 * table["params"] * table["tokens"]
     assert len(budgets) == len(levels) == 4
     assert (budgets >= compute.min() * (1 - 1e-9)).all() and (budgets <= compute.max() * (1 + 1e-9)).all()
+    assert all(np.isclose(compute, budget).any() for budget in budgets)
     assert (levels >= table["loss"].min()).all() and (levels <= table["loss"].max()).all()
 
 
@@ -81,17 +82,43 @@ def test_groups_are_chosen_by_label() -> None:
     line = found[found["kind"] == "profile"]
     np.testing.assert_allclose(line["loss"], law(line["params"], line["tokens"]) + 0.3, rtol=1e-9)
     assert (isoloss_table(fit, [2.4], at={"family": "b"})["kind"] == "run").sum() == 25
-    with pytest.raises(SpecError, match="no run has family 'c'"):
+    pd.testing.assert_frame_equal(isoflop_table(fit.select(family="b"), [BUDGET]), found)
+    with pytest.raises(SpecError, match="unknown family 'c'"):
         isoflop_table(fit, [BUDGET], at={"family": "c"})
+    with pytest.raises(SpecError, match="unknown group column 'famly'"):
+        isoloss_table(fit, [2.4], at={"famly": "b"})
 
 
-@pytest.mark.parametrize("wrong", [[], [0.0], [-1e20], [np.nan], [[1e20]]])
-def test_what_is_no_budget_or_level_is_refused(fit: Fit, wrong: list[float]) -> None:
+def test_a_level_that_any_data_reach_has_no_line(fit: Fit) -> None:
+    line = isoloss_table(fit, [50.0]).query("kind == 'profile'")
+    assert line[["tokens", "lower", "upper"]].isna().all(axis=None)
+    assert (line["p_below"] == 1).all() and (line["p_never"] == 0).all()
+
+
+def test_profiles_of_an_isoflop_design_are_of_its_budgets() -> None:
+    budgets = np.repeat(np.geomspace(6e18, 3e21, 9), 5)
+    params = np.sqrt(budgets / 6 / 20) * np.tile(np.geomspace(0.3, 3, 5), 9)
+    table = pd.DataFrame({"params": params, "tokens": budgets / 6 / params})
+    table["loss"] = law(table["params"], table["tokens"])
+    found = isoflop_table(fake_fit(ScalingModel("chinchilla"), table, sd=0.0))
+    assert (found[found["kind"] == "run"].groupby("budget").size() == 5).all()
+    assert found["budget"].nunique() == 4
+
+
+@pytest.mark.parametrize("prob", [0.0, 1.0, 90, True])
+def test_a_probability_is_one(fit: Fit, prob: float) -> None:
+    for table in (isoflop_table, isoloss_table):
+        with pytest.raises(SpecError, match="prob lies between 0 and 1"):
+            table(fit, prob=prob)
+
+
+@pytest.mark.parametrize("wrong", [[], [0.0], [-1e20], [np.nan], [[1e20]], ["abc"], "abc"])
+def test_what_is_no_budget_is_refused(fit: Fit, wrong: list[float]) -> None:
     with pytest.raises(SpecError, match="budgets are positive numbers"):
         isoflop_table(fit, wrong)
 
 
-@pytest.mark.parametrize("wrong", [[], [np.inf], [[2.0]]])
+@pytest.mark.parametrize("wrong", [[], [np.inf], [[2.0]], ["abc"]])
 def test_what_is_no_level_is_refused(fit: Fit, wrong: list[float]) -> None:
     with pytest.raises(SpecError, match="levels are numbers"):
         isoloss_table(fit, wrong)

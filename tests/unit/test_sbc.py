@@ -113,6 +113,17 @@ def test_parameters_of_groups_are_ranked_each() -> None:
         (bs.ScalingModel("power_law_offset", axes={"x": "params"}), 40, "multiples of the table's typical loss"),
         (bs.ScalingModel("power_law_offset", noise=bs.BestSoFar(), priors=PRIORS), 40, "best of several runs"),
         (bs.ScalingModel("power_law_offset", noise=bs.Gaussian(), discrepancy=bs.SlopeDrift(), priors=PRIORS), 40, "drift"),
+        (
+            bs.ScalingModel("power_law_offset", axes={"x": "params"}, noise=bs.StudentT(on="plain"), priors=PRIORS),
+            40,
+            "of sigma",
+        ),
+        (bs.ScalingModel("power_law_offset", noise=bs.Gaussian(rounding=0.1), priors=PRIORS), 40, "without rounding"),
+        (
+            bs.ScalingModel("power_law_offset", noise=bs.StudentT(memory=bs.Param.fraction(0.9, 0.3)), priors=PRIORS),
+            40,
+            "memory",
+        ),
         (MODEL, 39, "from 40"),
         (MODEL, 10_000, "to 1000"),
         (MODEL, True, "from 40"),
@@ -122,6 +133,21 @@ def test_parameters_of_groups_are_ranked_each() -> None:
 def test_what_cannot_be_simulated_is_refused(model: Any, n: int, said: str) -> None:
     with pytest.raises(bs.SpecError, match=said):
         bs.sbc(model, DESIGN, n=n)
+
+
+def test_a_design_is_a_table_without_errors_of_its_scales() -> None:
+    with pytest.raises(bs.SpecError, match="params_sd and tokens_sd"):
+        bs.sbc(MODEL, DESIGN.assign(params_sd=1e7), n=40)
+    with pytest.raises(bs.DataError, match="got dict"):
+        bs.sbc(MODEL, {"params": [1e8]}, n=40)  # type: ignore[arg-type]
+    with pytest.raises(bs.SpecError, match="seed"):
+        bs.sbc(MODEL, DESIGN, n=40, seed=-1)
+
+
+def test_what_every_draw_has_was_not_learnt() -> None:
+    coords = {"chain": [0, 1], "draw": range(60)}
+    posterior = xr.Dataset({"fixed": (("chain", "draw"), np.ones((2, 60)))}, coords=coords)
+    assert module._ranks(posterior, xr.Dataset({"fixed": 1.0}), np.random.default_rng(0)).empty
 
 
 def test_a_probability_is_one() -> None:

@@ -98,6 +98,22 @@ def test_groups_of_either_stage_are_read() -> None:
     by_family = predict_through(first, of_error(), {"params": [1e9, 1e9], "family": ["a", "b"]}, kind="mean")["error"][0, 0]
     chosen = predict_through(first.select(family="b"), of_error(), {"params": 1e9}, kind="mean")["error"][0, 0]
     assert by_family[0] < by_family[1] == pytest.approx(chosen.item())
+    # The labels of either selection hold for both stages.
+    second = ScalingModel("downstream_error_exp", axes={"loss": "loss"}, pooling={"eps": NoPooling("family")}, noise=Gaussian())
+    of_task = fake_fit(second, table(), {"eps": [0.8, 0.9], "gain": 0.2, "gamma": 2.0}, sd=0.0, response="error")
+    by_label = [
+        predict_through(a, b, {"params": 1e9} | more, kind="mean")["error"].to_numpy()
+        for a, b, more in (
+            (first.select(family="b"), of_task, {}),
+            (first, of_task.select(family="b"), {}),
+            (first.select(family="b"), of_task.select(family="b"), {}),
+            (first, of_task, {"family": "b"}),
+        )
+    ]
+    for one in by_label:
+        np.testing.assert_allclose(one, by_label[0], rtol=1e-12)
+    with pytest.raises(SpecError, match="the two selections differ in family"):
+        predict_through(first.select(family="a"), of_task.select(family="b"), {"params": 1e9})
     with pytest.raises(DataError, match="family"):
         predict_through(first, of_error(), {"params": 1e9}, unseen="error")
 
