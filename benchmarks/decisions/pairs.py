@@ -177,6 +177,49 @@ def answer_xlstm() -> list[tuple[object, ...]]:
     return [("xLSTM 16k", "xLSTM 16k", 3e19, p, p, bool(best[b] < best[a]), bool(first[b] < first[a]))]
 
 
+def _routed() -> pd.DataFrame:
+    table = pd.read_csv(Path(os.environ[FOLDER]) / "routed_moe" / "routed_moe.csv")
+    usual = (table["experts_per_token"] == 1) & (table["routing_frequency"] == 0.5) & (table["seed"] == 42)
+    names = {"architecture": "router", "params_dense": "params", "n_experts": "experts", "loss_nats_validation": "loss"}
+    return table[usual & (table["architecture"] != "dense")].rename(columns=names)[list(names.values())]
+
+
+def answer_routers() -> list[tuple[object, ...]]:
+    """Every pair of routers at every size above a tenth of the largest and every number of experts that both were trained with.
+
+    One fit of all routers: size tells of all alike, what experts gain is each router's own.
+    """
+    table = _routed()
+    own = {name: bs.PartialPooling("router") for name in ("gain", "start", "span")}
+    below = table["params"] < SHARE * table["params"].max()
+    fit = bs.fit(bs.ScalingModel("routed_lm_offset", pooling=own), table[below], strict=False, progress=False)
+    _tell({"all": fit})
+    hidden = table[~below].reset_index(drop=True)
+    runs, laws = (
+        bs.predict(fit, hidden[["router", "params", "experts"]], kind=kind)["loss"]
+        .stack(all=("chain", "draw"))
+        .transpose("point", ...)
+        for kind in ("response", "mean")
+    )
+    largest = table[below & (table["params"] == table.loc[below, "params"].max())].set_index(["router", "experts"])["loss"]
+    rows: list[tuple[object, ...]] = []
+    for a, b in combinations(sorted(table["router"].unique()), 2):
+        cells = (
+            hidden.reset_index()
+            .pivot(index=["params", "experts"], columns="router", values="index")[[a, b]]
+            .dropna()
+            .astype(int)
+        )
+        for (size, experts), at in cells.iterrows():
+            i, j = at[a], at[b]
+            law, run = (float((drawn[j] < drawn[i]).mean()) for drawn in (laws.to_numpy(), runs.to_numpy()))
+            better, ranked = hidden["loss"][j] < hidden["loss"][i], largest[b, experts] < largest[a, experts]
+            rows.append(
+                ("routed_moe", f"routed_moe: {b} | {a}, {experts:.0f} experts", size, law, run, bool(better), bool(ranked))
+            )
+    return rows
+
+
 def _clip() -> pd.DataFrame:
     table = pd.read_csv(Path(os.environ[FOLDER]) / "architectures_clip" / "architectures_clip.csv")
     same = (table["dataset"] == "DataComp-1.4B") & (table["lr_schedule"] == "cosine") & (table["task"] == "imagenet1k")
@@ -194,6 +237,7 @@ PARTS: dict[str, Callable[[], list[tuple[object, ...]]]] = {
     "crossover": lambda: answer_envelopes("crossover", by_envelope("crossover", _crossover())),
     "architectures_clip": lambda: answer_envelopes("architectures_clip", by_envelope("architectures_clip", _clip())),
     "architectures_xlstm": answer_xlstm,
+    "routed_moe": answer_routers,
 }
 
 

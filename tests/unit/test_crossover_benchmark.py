@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -69,3 +71,13 @@ def test_an_envelope_keeps_what_is_better_than_all_that_is_cheaper() -> None:
     table = pd.DataFrame({"flops": [1.0, 2.0, 3.0, 4.0], "loss": [3.0, 3.5, 2.0, 2.0]})
     assert pairs.front(table)["flops"].tolist() == [1.0, 3.0]
     assert pairs.reached(table, 2.5) == 3.0
+
+
+@pytest.mark.skipif(not os.environ.get(pairs.FOLDER), reason=f"{pairs.FOLDER} is not set")
+def test_routers_are_those_of_the_usual_routing_and_never_dense() -> None:
+    table = pairs._routed()
+    assert set(table["router"]) == {"hash", "rl_r", "s_base"}
+    assert not table.duplicated(["router", "params", "experts"]).any()
+    shown = table[table["params"] < pairs.SHARE * table["params"].max()]
+    assert (shown.groupby("router")["params"].nunique() == 3).all()
+    assert (shown.groupby("router").size() >= pairs.FEWEST).all()
