@@ -60,6 +60,7 @@ __all__ = [
     "check_floor",
     "classical",
     "compare",
+    "compare_factors",
     "compute_multiplier",
     "compute_optimal",
     "crossings",
@@ -178,6 +179,7 @@ _HOME = {
     "Backtest": "evaluate.backtest_result",
     "backtest": "evaluate.backtest",
     "compare": "evaluate.compare",
+    "compare_factors": "evaluate.factors",
     "stack": "evaluate.stacking",
     "recommended": "evaluate.recommend",
     "Calibration": "evaluate.sbc",
@@ -242,6 +244,7 @@ if TYPE_CHECKING:
     from bayescale.evaluate.backtest import backtest
     from bayescale.evaluate.backtest_result import Backtest
     from bayescale.evaluate.compare import compare
+    from bayescale.evaluate.factors import compare_factors
     from bayescale.evaluate.recommend import recommended
     from bayescale.evaluate.sbc import Calibration, sbc
     from bayescale.evaluate.stacking import stack
