@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -55,6 +56,12 @@ class Convergence:
         return float(self.table[["ess_bulk", "ess_tail"]].min().min())
 
     @property
+    def missed(self) -> tuple[str, ...]:
+        """Names of the parameters that miss the rule."""
+        sizes = self.table[["ess_bulk", "ess_tail"]].min(axis=1)
+        return tuple(map(str, self.table.index[~((self.table["r_hat"] <= MAX_RHAT) & (sizes >= MIN_ESS))]))
+
+    @property
     def agreement(self) -> Agreement:
         """Whether the rule is met, or would be with more draws."""
         if not self.faults:
@@ -84,7 +91,9 @@ def _others(rows: pd.DataFrame) -> str:
     return f", and {len(rows) - 1} more: {', '.join(map(str, rows.index[1:4]))}" if len(rows) > 1 else ""
 
 
-def diagnose(posterior: xr.Dataset, diverging: np.ndarray | None = None) -> Convergence:
+def diagnose(
+    posterior: xr.Dataset, diverging: np.ndarray | None = None, *, names: Collection[str] | None = None
+) -> Convergence:
     """Diagnostics of every scalar parameter by ArviZ :cite:p:`vehtari2021`.
 
     Parameters
@@ -93,19 +102,23 @@ def diagnose(posterior: xr.Dataset, diverging: np.ndarray | None = None) -> Conv
         Variables with dims (chain, draw, …).
     diverging : bool array (chain, draw), optional
         Without it divergences count as none.
+    names : collection of str, optional
+        The scalar parameters to look at; by default all.
     """
     from arviz_stats.base import array_stats  # costs a second to import, and only fits need it
 
-    names, columns = [], []
+    index, columns = [], []
     for name, variable in posterior.data_vars.items():
         stacked = variable.transpose("chain", "draw", ...)
         extra = stacked.dims[2:]
         values = stacked.to_numpy().reshape(*stacked.shape[:2], -1)
         labels = [stacked.coords[d].to_numpy() if d in stacked.coords else np.arange(stacked.sizes[d]) for d in extra]
-        index = pd.MultiIndex.from_product(labels) if len(labels) > 1 else (labels[0] if labels else [None])
-        for i, label in enumerate(index):
-            names.append(str(name) if label is None else f"{name}[{label}]")
-            columns.append(values[:, :, i])
+        places = pd.MultiIndex.from_product(labels) if len(labels) > 1 else (labels[0] if labels else [None])
+        for i, label in enumerate(places):
+            scalar = str(name) if label is None else f"{name}[{label}]"
+            if names is None or scalar in names:
+                index.append(scalar)
+                columns.append(values[:, :, i])
     drawn = np.stack(columns)
     table = pd.DataFrame(
         {
@@ -113,7 +126,7 @@ def diagnose(posterior: xr.Dataset, diverging: np.ndarray | None = None) -> Conv
             "ess_bulk": array_stats.ess(drawn, chain_axis=1, draw_axis=2, method="bulk"),
             "ess_tail": array_stats.ess(drawn, chain_axis=1, draw_axis=2, method="tail", prob=(0.05, 0.95)),
         },
-        index=pd.Index(names, name="parameter"),
+        index=pd.Index(index, name="parameter"),
     )
     found = Convergence(table, 0, posterior.sizes["chain"] * posterior.sizes["draw"])
     return found if diverging is None else found.with_divergences(diverging)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from bayescale.core.numerics import double_precision
 from bayescale.data.evals import Evals, as_evals
 from bayescale.infer.cache import compilation_cache_of_ours
 from bayescale.infer.convergence import Convergence, diagnose
-from bayescale.infer.finish import finish
+from bayescale.infer.finish import finish, growing
 from bayescale.infer.programs import programs
 from bayescale.infer.progress import progress_bar
 from bayescale.infer.sample import Draws, sample
@@ -109,10 +109,10 @@ def fit_evals(
         design = jax.tree.map(jax.numpy.asarray, binding.design)
         made = programs(model, sampler, design, ACCURACY)
 
-        def judge(results: dict[str, Any]) -> Convergence:
-            return diagnose(only_estimated(draws_dataset(results["parameters"], dims, coords), binding))
+        def judge(results: dict[str, Any], names: Collection[str] | None) -> Convergence:
+            return diagnose(only_estimated(draws_dataset(results["parameters"], dims, coords), binding), names=names)
 
-        reported = _growing(lambda flat: finish(made, flat, design))
+        reported = growing(lambda flat: finish(made, flat, design))
         drawn = sample(made, design, sampler, seed, reported, judge, report)
         prior = finish(made, drawn.prior.reshape(sampler.chains, CHUNK, -1), design)
     tree = _tree(binding, evals, drawn, prior, np.random.default_rng([seed, 1]))
@@ -120,23 +120,6 @@ def fit_evals(
     fitted = CapabilityFit(model, evals, tree)
     vars(fitted).update(drawn.known)
     return fitted
-
-
-def _growing(reported: Callable[[np.ndarray], dict[str, Any]]) -> Callable[[np.ndarray], dict[str, Any]]:
-    """What is reported of draws (chain, draw, dim) that become more from call to call; each is reported once."""
-    last: list[tuple[np.ndarray, dict[str, Any]]] = []
-
-    def call(flat: np.ndarray) -> dict[str, Any]:
-        before, results = last.pop() if last else (flat[:, :0], {})
-        seen = before.shape[1]
-        if not seen or not np.array_equal(before, flat[:, :seen]):
-            results = reported(flat)
-        elif seen < flat.shape[1]:
-            results = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), results, reported(flat[:, seen:]))
-        last.append((flat, results))
-        return results
-
-    return call
 
 
 def coordinates(binding: EvalsBinding) -> dict[str, Any]:

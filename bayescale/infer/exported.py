@@ -40,11 +40,11 @@ def exported(function: Callable[..., Any], options: dict[str, int | str], key: s
         leaves, tree = jax.tree.flatten(args)
         if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             return function(*args)
-        folder = cache_folder() if key else None
-        if folder is None:
-            return plain(*args)
         shapes = tree, tuple(jax.typeof(leaf) for leaf in leaves)
         if shapes not in made:
+            folder = cache_folder() if key else None
+            if folder is None:
+                return plain(*args)
             program = _program(function, leaves, tree, folder / "programs" / _digest(key, shapes))
             made[shapes] = jax.jit(program.call, compiler_options=options) if program is not None else None
         kept = made[shapes]

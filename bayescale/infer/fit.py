@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, overload
@@ -20,7 +20,7 @@ from bayescale.data.runs import Runs, as_runs
 from bayescale.infer.cache import compilation_cache_of_ours
 from bayescale.infer.convergence import Convergence, diagnose
 from bayescale.infer.evals_fit import SCORES_SAMPLER, CapabilityFit, fit_evals
-from bayescale.infer.finish import finish
+from bayescale.infer.finish import finish, growing
 from bayescale.infer.programs import programs
 from bayescale.infer.progress import progress_bar
 from bayescale.infer.sample import Draws, sample
@@ -215,10 +215,11 @@ def fit(
         design = jax.tree.map(jax.numpy.asarray, binding.design)
         made = programs(model, sampler, design, runs.response)
 
-        def judge(results: dict[str, Any]) -> Convergence:
-            return judged(results, dims, coords)
+        def judge(results: dict[str, Any], names: Collection[str] | None) -> Convergence:
+            return judged(results, dims, coords, names)
 
-        drawn = sample(made, design, sampler, seed, lambda flat: finish(made, flat, design), judge, report)
+        reported = growing(lambda flat: finish(made, flat, design))
+        drawn = sample(made, design, sampler, seed, reported, judge, report)
         prior = finish(made, drawn.prior.reshape(sampler.chains, CHUNK, -1), design)
     fitted = assemble(binding, runs, drawn, prior, seed, sampler)
     if strict and fitted.convergence.faults:
@@ -226,9 +227,14 @@ def fit(
     return fitted
 
 
-def judged(results: dict[str, Any], dims: dict[str, tuple[str, ...]], coords: dict[str, Any]) -> Convergence:
-    """The diagnostics of reported draws, divergences apart."""
-    return diagnose(draws_dataset(results["parameters"], dims, coords))
+def judged(
+    results: dict[str, Any],
+    dims: dict[str, tuple[str, ...]],
+    coords: dict[str, Any],
+    names: Collection[str] | None = None,
+) -> Convergence:
+    """The diagnostics of reported draws, of the named parameters or all, divergences apart."""
+    return diagnose(draws_dataset(results["parameters"], dims, coords), names=names)
 
 
 def assemble(binding: Binding, runs: Runs, drawn: Draws, prior: dict[str, Any], seed: int, sampler: Sampler) -> Fit:

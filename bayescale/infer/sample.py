@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,7 @@ def sample(
     sampler: Sampler,
     seed: int,
     finish: Callable[[np.ndarray], dict[str, Any]],
-    judge: Callable[[dict[str, Any]], Convergence],
+    judge: Callable[[dict[str, Any], Collection[str] | None], Convergence],
     report: Report,
 ) -> Draws:
     """Draw from the posterior of a table.
@@ -76,7 +76,7 @@ def sample(
     finish : callable
         What is reported of unconstrained draws (chain, draw, dim).
     judge : callable
-        The diagnostics of what is reported; of divergences it need not know.
+        The diagnostics of what is reported, of the named parameters or all; of divergences it need not know.
     report : callable
         Called before every chunk.
     """
@@ -135,7 +135,7 @@ def sample(
                 kept.clear()
             else:
                 results = finish(join(kept))
-                judged = judge(results)
+                judged = _judged(judge, results, judged, last=len(kept) >= most)
             if judged is not None and by_mode and judged.agreement is Agreement.APART:
                 # The mode told the shape of the posterior badly: warm up once more, in that of these draws.
                 drawn, by_mode, judged = join(kept), False, None
@@ -150,6 +150,24 @@ def sample(
         return Draws(join(kept), join_info(kept), prior, finish(join(kept)), interrupted=True)
     report(done, done, "done")
     return Draws(join(kept), join_info(kept), prior, results, judged)
+
+
+def _judged(
+    judge: Callable[[dict[str, Any], Collection[str] | None], Convergence],
+    results: dict[str, Any],
+    before: Convergence | None,
+    *,
+    last: bool,
+) -> Convergence:
+    """The diagnostics of all parameters; but while those that missed the rule before still do, and it goes on, of these alone.
+
+    Of a hierarchy the diagnostics take as long as the draws.
+    """
+    if before is not None and not last:
+        found = judge(results, before.missed)
+        if found.agreement is Agreement.NEAR:
+            return found
+    return judge(results, None)
 
 
 def _divergent(kept: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> float:

@@ -11,7 +11,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.core.errors import DataError, SpecError
-from bayescale.infer.evals_fit import _growing
+from bayescale.infer.finish import growing
 from bayescale.models.evals_binding import bind_evals
 from bayescale.models.spec import capability_from_spec, capability_spec
 from benchmarks.capabilities.recovery import replicates
@@ -84,12 +84,12 @@ def test_each_draw_is_reported_once() -> None:
         asked.append(flat.shape[1])
         return {"parameters": {"a": 2 * flat}}
 
-    growing, draws = _growing(reported), np.random.default_rng(0).standard_normal((2, 9, 3))
+    grown, draws = growing(reported), np.random.default_rng(0).standard_normal((2, 9, 3))
     for seen in (4, 4, 9):
-        np.testing.assert_array_equal(growing(draws[:, :seen])["parameters"]["a"], 2 * draws[:, :seen])
+        np.testing.assert_array_equal(grown(draws[:, :seen])["parameters"]["a"], 2 * draws[:, :seen])
     assert asked == [4, 5]
     # Draws that were begun again are others.
-    np.testing.assert_array_equal(growing(-draws)["parameters"]["a"], -2 * draws)
+    np.testing.assert_array_equal(grown(-draws)["parameters"]["a"], -2 * draws)
 
 
 def _mean(found: Any) -> np.ndarray:

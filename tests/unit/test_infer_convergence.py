@@ -94,3 +94,17 @@ def test_numbers_that_are_missing_are_a_fault() -> None:
 def test_the_others_are_named_too() -> None:
     table = pd.DataFrame({"r_hat": [1.02, 1.05, 1.03], "ess_bulk": 500.0, "ess_tail": 500.0}, index=["a", "b", "c"])
     assert Convergence(table, 0, 1000).faults == ("R-hat of b is 1.050 (at most 1.01), and 2 more: c, a",)
+
+
+def test_some_parameters_alone_have_the_diagnostics_that_they_have_among_all() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((4, 300, 2)) + np.array([0.0, 1.0])[:, None].repeat(2, 0)[:, :, None] * np.array([0.0, 1.0])
+    posterior = xr.Dataset(
+        {"a": (("chain", "draw"), rng.standard_normal((4, 300))), "b": (("chain", "draw", "family"), values)},
+        coords={"family": ["x", "y"]},
+    )
+    whole = diagnose(posterior)
+    assert whole.missed == ("b[y]",)
+    assert whole.agreement is Agreement.APART
+    some = diagnose(posterior, names=whole.missed)
+    pd.testing.assert_frame_equal(some.table, whole.table.loc[["b[y]"]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 from numpyro.distributions import constraints
 
 from bayescale.core.errors import SpecError
-from bayescale.infer.convergence import Convergence
+from bayescale.infer.convergence import Agreement, Convergence
 from bayescale.infer.density import Site
 from bayescale.infer.programs import Programs
 from bayescale.infer.sample import WINDOWS, Draws, sample
@@ -62,7 +63,9 @@ AGREED, NEAR, APART = found(1.0), found(1.05), found(2.0)
 
 
 def run(chains: Chains, sampler=None, seed=0, judge=lambda results: AGREED, report=lambda *_: None) -> Draws:
-    return sample(chains.programs, DESIGN, sampler or Nuts(draws=200), seed, lambda flat: {"flat": flat}, judge, report)
+    return sample(
+        chains.programs, DESIGN, sampler or Nuts(draws=200), seed, lambda flat: {"flat": flat}, lambda r, _: judge(r), report
+    )
 
 
 def until_400(results: dict[str, np.ndarray]) -> Convergence:
@@ -107,6 +110,31 @@ def test_it_stops_at_the_most() -> None:
     assert run(Chains(), Nuts(draws=200), judge=lambda _: NEAR).flat.shape[1] == 800
     assert run(Chains(), Nuts(draws=200, max_draws=250), judge=lambda _: NEAR).flat.shape[1] <= 300
     assert run(Chains(), Nuts(draws=200, max_draws=100), judge=lambda _: NEAR).flat.shape[1] == 200
+
+
+def test_those_that_missed_are_looked_at_first_and_all_before_it_ends() -> None:
+    def table(**r_hat: float) -> Convergence:
+        return Convergence(pd.DataFrame({"r_hat": r_hat, "ess_bulk": 500.0, "ess_tail": 500.0}), 0, 1000)
+
+    asked: list[Any] = []
+
+    def judge(results: dict[str, np.ndarray], names: Any) -> Convergence:
+        asked.append(names)
+        if names is None:
+            return table(a=1.0, b=1.05) if len(asked) < 4 else table(a=1.0, b=1.0)
+        return table(b=1.05) if len(asked) == 2 else table(b=1.0)
+
+    def go(sampler: Nuts) -> Draws:
+        asked.clear()
+        return sample(Chains().programs, DESIGN, sampler, 0, lambda flat: {"flat": flat}, judge, lambda *_: None)
+
+    drawn = go(Nuts(draws=200))
+    assert asked == [None, ("b",), ("b",), None]
+    assert drawn.judged is not None and drawn.judged.table.index.tolist() == ["a", "b"]
+    # The last draws there may be are judged in full, whatever was found before.
+    drawn = go(Nuts(draws=200, max_draws=250))
+    assert asked == [None, None]
+    assert drawn.judged is not None and drawn.judged.agreement is Agreement.NEAR
 
 
 def test_it_stops_when_more_draws_would_not_help() -> None:
