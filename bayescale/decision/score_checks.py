@@ -162,7 +162,7 @@ def _signal(fit: CapabilityFit, at: pd.DataFrame | None) -> Iterator[Finding]:
         rows = table[table["task"] == task]
         chance = float(shared["floor"].sel(task=task))
         binomial = (chance * (1 - chance) / rows["n_items"]).fillna(0.0)
-        above = (rows[ACCURACY] - chance) / np.sqrt(binomial + float(shared["sigma"].sel(task=task)) ** 2)
+        above = (rows[ACCURACY] - chance) / np.sqrt(binomial + float(shared["sigma"]) ** 2)
         if (most := float(above.max())) < ABOVE_CHANCE:
             found = True
             said = (
