@@ -113,9 +113,9 @@ beside(fit, hidden[hidden.task.isin(ADDITION)].reset_index(drop=True)).round(3)
 
 # %% [markdown]
 # The two intervals say different things. For three digits the last model that was seen is a little above the floor: that is
-# where the bend begins, and the fit knows that the next model is past it. That the rise ends well below 1 it cannot know, and
-# so the truth lies below its interval. For four digits no score is above the floor: the bend may be anywhere from here on,
-# and the interval says so. Its median is no forecast.
+# where the bend begins, and the fit knows that the next model is past it. Where the rise ends it cannot know: its median is
+# near 1, above the truth, and its interval goes from below the middle to the top. For four digits no score is above the
+# floor: the bend may be anywhere from here on, and the interval says so. Its median is no forecast.
 #
 # ## Tasks with more families
 #
@@ -181,8 +181,9 @@ if not QUICK:
     print(both.round(3))
 
 # %% [markdown]
-# MMLU comes out less too high, and most of its intervals hold what came. They are wide, since every model was seen at chance or
-# in the middle of the bend. The ends of ARC-C and Winogrande are missed as before: no number of factors tells a ceiling.
+# MMLU comes out less too high, and all of its intervals hold what came. They are wide, since every model was seen at chance or
+# in the middle of the bend. The ends of ARC-C and Winogrande are missed as before, that of Winogrande more often: no number of
+# factors tells a ceiling.
 # Nothing in the first fit said that it would do worse; only the hidden scores did.
 #
 # ## From a forecast to a decision
