@@ -1,6 +1,6 @@
 """Do intervals of a model of capability cover? Tables simulated from parameters drawn from its prior, fitted, and compared.
 
-``python -m benchmarks.capabilities.recovery --replicates 100`` prints the share of true values inside their 90 % intervals,
+``python -m benchmarks.capabilities.recovery --replicates 200`` prints the share of true values inside their 90 % intervals,
 pooled over parameters and replicates, with the replicate as the unit. The truths are drawn by NumPy and the formulas of the
 documentation: one factor, eight families of three sizes, four tasks of 500 items whose floors and ceilings are known.
 """
@@ -93,7 +93,7 @@ def replicates(number: int) -> Iterator[pd.DataFrame]:
 def main() -> None:
     """Print the share that is covered."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--replicates", type=int, default=100)
+    parser.add_argument("--replicates", type=int, default=200)
     asked = parser.parse_args()
     found = pd.concat(tqdm(replicates(asked.replicates), total=asked.replicates, disable=None), ignore_index=True)
     share, error = coverage(found)
