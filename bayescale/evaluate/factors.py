@@ -43,7 +43,7 @@ def compare_factors(
     factors : sequence of int
         Numbers to compare, two at least.
     model : CapabilityModel, optional
-        What they share; its own number of factors is not used.
+        What they share; its own number of factors is not used, and of its anchors as many as there are factors.
     along, cutoffs, tasks, columns, seed, sampler, progress
         As of :func:`backtest`.
 
@@ -59,21 +59,24 @@ def compare_factors(
     Raises
     ------
     SpecError
-        When ``factors`` are not two different numbers at least, or a backtest cannot be made.
+        When ``factors`` are not two different numbers at least, a backtest cannot be made, or it hides fewer than two models.
 
     Examples
     --------
+    Fits of scores take minutes:
+
     >>> import bayescale as bs
     >>> scores = bs.load_dataset("benchmark_accuracy", evals=True)
-    >>> bs.compare_factors(scores, factors=(1, 2), cutoffs=1e23)  # doctest: +SKIP - two fits of scores take minutes
+    >>> bs.compare_factors(scores, factors=(1, 2), cutoffs=1e23)  # doctest: +SKIP
     """
-    numbers = list(factors) if isinstance(factors, Sequence) and not isinstance(factors, str) else []
-    if len(set(numbers)) < 2 or len(set(numbers)) < len(numbers):
+    numbers = list(factors) if not isinstance(factors, str) else []
+    whole = all(isinstance(k, int | np.integer) and not isinstance(k, bool) for k in numbers)
+    if not whole or len(set(numbers)) < 2 or len(set(numbers)) < len(numbers):
         raise SpecError(f"factors are two different numbers of capability factors at least, got {factors!r}")
     base = model or CapabilityModel()
     if not isinstance(base, CapabilityModel):
         raise SpecError(f"model is a CapabilityModel, got {type(base).__name__}")
-    models = {str(k): replace(base, factors=k) for k in sorted(numbers)}
+    models = {str(k): replace(base, factors=k, anchors=base.anchors[:k]) for k in sorted(numbers)}
     evals = as_evals(data, columns=columns)
     made = {
         name: backtest(one, evals, along=along, cutoffs=cutoffs, tasks=tasks, seed=seed, sampler=sampler, progress=progress)
@@ -83,6 +86,8 @@ def compare_factors(
     best = int(found.densities.mean(axis=0).argmax())
     behind = found.densities - found.densities[:, [best]]
     first = next(iter(made.values())).points.set_index(["cutoff", ROW]).sort_index()
+    if first["model"].nunique() < 2:
+        raise SpecError(f"the scores of {first['model'].iloc[0]} alone tell nothing: a lower cut-off hides more models")
     errors = np.array([_clustered(column, first["model"].to_numpy()) for column in behind.T])
     means = behind.mean(axis=0)
     summaries = pd.DataFrame({name: one.summary().iloc[0] for name, one in made.items()}).T
@@ -109,4 +114,4 @@ def _clustered(values: Array, units: Array) -> float:
     """Standard error of a mean of values that are independent between units only."""
     sums = pd.Series(values - values.mean()).groupby(units).sum()
     number = len(sums)
-    return float(np.sqrt(number / max(number - 1, 1) * (sums**2).sum()) / len(values))
+    return float(np.sqrt(number / (number - 1) * (sums**2).sum()) / len(values))

@@ -151,9 +151,11 @@ def sbc(
 
     Examples
     --------
+    A hundred fits take minutes:
+
     >>> import bayescale as bs
     >>> design = bs.make_grid([1e18, 1e19, 1e20, 1e21])
-    >>> found = bs.sbc(bs.ScalingModel("chinchilla"), design, n=100)  # doctest: +SKIP - a hundred fits take minutes
+    >>> found = bs.sbc(bs.ScalingModel("chinchilla"), design, n=100)  # doctest: +SKIP
     >>> found.coverage(0.9)  # doctest: +SKIP
     """
     _check(model, design, n, seed)

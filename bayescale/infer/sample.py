@@ -161,7 +161,7 @@ def _judged(
 ) -> Convergence:
     """The diagnostics of all parameters; but while those that missed the rule before still do, and it goes on, of these alone.
 
-    Of a hierarchy the diagnostics take as long as the draws.
+    Of a hierarchy the diagnostics take a good part of the time.
     """
     if before is not None and not last:
         found = judge(results, before.missed)

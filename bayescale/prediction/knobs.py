@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayescale.core.errors import SpecError, unknown
+from bayescale.core.errors import NotIdentifiedError, SpecError, unknown
 from bayescale.infer.fit import Fit
 from bayescale.prediction.equal_cost import CostFunction, law_at, optimal_size_and_data
 from bayescale.prediction.points import LINKED, columns_of
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 ROOM, EDGE = 10.0, 1e-3
 
 #: Knobs, and size and data, are moved in turn until none moves further than this (in log), or after so many rounds.
-SETTLED, ROUNDS = 1e-4, 20
+SETTLED, ROUNDS = 1e-4, 200
 
 
 def split_knobs(fit: Fit, at: Mapping[str, Any] | None) -> tuple[dict[str, float], dict[str, Any], tuple[str, ...]]:
@@ -29,7 +29,7 @@ def split_knobs(fit: Fit, at: Mapping[str, Any] | None) -> tuple[dict[str, float
     Raises
     ------
     SpecError
-        When a knob is no single positive number.
+        When a knob is no single positive number, or ``at`` names neither a group nor a covariate of the law.
     """
     there = [column for column in columns_of(fit) if column not in LINKED]
     fixed, labels = {}, {}
@@ -40,7 +40,7 @@ def split_knobs(fit: Fit, at: Mapping[str, Any] | None) -> tuple[dict[str, float
             raise SpecError(f"`at`: {name} is held at one positive number, got {value!r}")
         else:
             fixed[name] = float(value)
-    strange = [name for name in labels if name not in fit.data.groups and there and name not in LINKED]
+    strange = [name for name in labels if there and name not in (*fit.data.groups, *LINKED)]
     if strange:
         raise SpecError("`at`: " + unknown("group or covariate", strange[0], [*fit.data.groups, *there]))
     return fixed, labels, tuple(name for name in there if name not in fixed)
@@ -57,7 +57,12 @@ def optimal_with_knobs(
     """Params, tokens and knobs of least response, arrays (draw, 1); NaN in draws without an optimum inside.
 
     By coordinates: size and data along the line of equal cost, then each knob within ten times the fitted runs, until nothing
-    moves.
+    moves; a draw in which something still moves in the end has none. What is fixed is as it was given.
+
+    Raises
+    ------
+    NotIdentifiedError
+        When no draw has an optimum inside.
     """
     draws = len(next(iter(parameters.values())))
     table, ones = fit.data.table, np.ones((draws, 1))
@@ -68,8 +73,9 @@ def optimal_with_knobs(
         ends[name] = values.min() - np.log(ROOM), values.max() + np.log(ROOM)
         held[name] = np.exp(values.mean()) * ones
     params, tokens = optimal_size_and_data(fit, parameters, budget, cost, scan=True, held=held)
+    still = np.zeros((draws, 1), dtype=bool)
     for _ in range(ROUNDS if free else 0):
-        moved = 0.0
+        before = {"params": params, **{name: held[name] for name in free}}
         for name in free:
             rest = {"params": params, "tokens": tokens} | {other: v for other, v in held.items() if other != name}
 
@@ -77,16 +83,27 @@ def optimal_with_knobs(
                 values = law_at(fit, {**rest, name: np.exp(log_knob)}, parameters)
                 return np.where(np.isnan(values), np.inf, values)
 
-            found = np.exp(least(response, ends[name][0] * ones, ends[name][1] * ones))
-            moved = max(moved, float(np.nanmax(np.abs(np.log(found / held[name])), initial=0.0)))
-            held[name] = found
-        again = optimal_size_and_data(fit, parameters, budget, cost, held=held)
-        moved = max(moved, float(np.nanmax(np.abs(np.log(again[0] / params)), initial=0.0)))
-        params, tokens = again
-        if moved < SETTLED:
+            held[name] = np.exp(least(response, ends[name][0] * ones, ends[name][1] * ones))
+        params, tokens = optimal_size_and_data(fit, parameters, budget, cost, scan=True, held=held)
+        after = {"params": params, **{name: held[name] for name in free}}
+        still = np.any([_moved(before[name], after[name]) for name in after], axis=0)
+        if not still.any():
             break
-    inside = np.isfinite(params)
+    inside = np.isfinite(params) & ~still
     for name in free:
         at = np.log(held[name])
         inside &= (at > ends[name][0] + EDGE) & (at < ends[name][1] - EDGE)
-    return {name: np.where(inside, v, np.nan) for name, v in {"params": params, "tokens": tokens, **held}.items()}
+    if free and not inside.any():
+        raise NotIdentifiedError(
+            f"in no draw there is a best {' and '.join(free)} within {ROOM:g} times the fitted runs, with size and data inside "
+            f"too: hold what has none, such as at={{{free[0]!r}: ...}}"
+        )
+    best = {name: np.where(inside, v, np.nan) for name, v in {"params": params, "tokens": tokens, **held}.items()}
+    return best | {name: held[name] for name in fixed}
+
+
+def _moved(before: Array, after: Array) -> NDArray[np.bool_]:
+    """Whether a coordinate moved, or came or went, in each draw."""
+    there = np.isfinite(before), np.isfinite(after)
+    step = np.abs(np.log(np.where(there[1], after, 1.0) / np.where(there[0], before, 1.0)))
+    return np.asarray(np.where(there[0] & there[1], step > SETTLED, there[0] != there[1]))

@@ -49,7 +49,7 @@ def compute_optimal(
     at: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Params and tokens of least loss for given budgets.
+    """Params and tokens of least loss for given budgets, and the best of what a law takes beside them.
 
     For ``chinchilla``, with ``G = (alpha A / (beta B))^(1/(alpha+beta))``: ``N* = G (C/6)^(beta/(alpha+beta))`` and
     ``D* = (C/6) / N*`` :cite:p:`hoffmann2022`; for other laws of size and data, and under a stated cost, the minimum along
@@ -84,7 +84,8 @@ def compute_optimal(
     Raises
     ------
     NotIdentifiedError
-        When the law has no size or no data, or the fitted table tells nothing of one of them.
+        When the law has no size or no data, or the fitted table tells nothing of one of them; when in no draw there is a best
+        of what the law takes beside them.
     SpecError, DataError
         When the budget, the cost or ``at`` makes no sense; when a budget buys nothing.
 

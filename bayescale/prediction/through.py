@@ -56,9 +56,11 @@ def predict_through(
 
     Examples
     --------
-    >>> import bayescale as bs
-    >>> runs = bs.load_dataset("overtraining", runs=True)  # doctest: +SKIP - fetched from its repository
-    >>> loss = bs.fit(bs.ScalingModel("gadre_overtrain"), runs)  # doctest: +SKIP
+    Of a table of one's own, with params, tokens, loss and error:
+
+    >>> import bayescale as bs, pandas as pd
+    >>> runs = pd.read_csv("my_runs.csv")  # doctest: +SKIP
+    >>> loss = bs.fit(bs.recommended(runs), runs)  # doctest: +SKIP
     >>> error = bs.fit(bs.ScalingModel("downstream_error_exp"), runs, response="error")  # doctest: +SKIP
     >>> bs.predict_through(loss, error, {"params": 7e9, "tokens": 1.4e11})  # doctest: +SKIP
     """

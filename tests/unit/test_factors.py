@@ -70,6 +70,7 @@ def test_an_error_has_models_as_its_unit() -> None:
         ({"factors": (2,)}, "two different numbers"),
         ({"factors": (2, 2)}, "two different numbers"),
         ({"factors": "12"}, "two different numbers"),
+        ({"factors": (1, "2")}, "two different numbers"),
         ({"factors": (1, 9)}, "factors is a whole number from 1 to 6, got 9"),
         ({"model": bs.ScalingModel("power_law")}, "CapabilityModel, got ScalingModel"),
     ],
