@@ -85,7 +85,7 @@ def predict_through(
     table = read_points(fit, frame.assign(**{name: np.median(drawn, axis=0)}), both, columns_of(fit))
     sizes = fit.posterior.sizes
     pairs = np.linspace(0, len(drawn) - 1, sizes[CHAIN] * sizes[DRAW]).round().astype(int)
-    paired = drawn[np.random.default_rng([int(seed), 11]).permutation(pairs)].reshape(sizes[CHAIN], sizes[DRAW], -1)
+    paired = drawn[generator(seed, 11).permutation(pairs)].reshape(sizes[CHAIN], sizes[DRAW], -1)
     parameters = parameter_draws(fit, table, generator(seed, 0), unseen)
     axes = fit.binding.axes
     ratios = {c: (paired if x == name else table[x].to_numpy()) / fit.binding.reference[c] for c, x in axes.items()}

@@ -139,7 +139,7 @@ def test_a_design_is_a_table_without_errors_of_its_scales() -> None:
     with pytest.raises(bs.SpecError, match="params_sd and tokens_sd"):
         bs.sbc(MODEL, DESIGN.assign(params_sd=1e7), n=40)
     with pytest.raises(bs.DataError, match="got dict"):
-        bs.sbc(MODEL, {"params": [1e8]}, n=40)  # type: ignore[arg-type]
+        bs.sbc(MODEL, {"params": [1e8]}, n=40)  # type: ignore[arg-type]  # which is what is refused
     with pytest.raises(bs.SpecError, match="seed"):
         bs.sbc(MODEL, DESIGN, n=40, seed=-1)
 
