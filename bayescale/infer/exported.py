@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import jax
@@ -18,6 +19,9 @@ from bayescale.infer.cache import cache_folder
 _PACKAGE = Path(__file__).resolve().parents[1]
 #: What the code of a program can come from.
 _SOURCES = ("core", "laws", "models", "infer")
+
+#: NumPyro's handlers are one stack for all threads: a model is traced by one of them at a time.
+_TRACING = RLock()
 
 
 def exported(function: Callable[..., Any], options: dict[str, int | str], key: str) -> Callable[..., Any]:
@@ -42,11 +46,14 @@ def exported(function: Callable[..., Any], options: dict[str, int | str], key: s
             return function(*args)
         shapes = tree, tuple(jax.typeof(leaf) for leaf in leaves)
         if shapes not in made:
-            folder = cache_folder() if key else None
-            if folder is None:
-                return plain(*args)
-            program = _program(function, leaves, tree, folder / "programs" / _digest(key, shapes))
-            made[shapes] = jax.jit(program.call, compiler_options=options) if program is not None else None
+            with _TRACING:
+                if shapes not in made:
+                    folder = cache_folder() if key else None
+                    path = folder / "programs" / _digest(key, shapes) if folder else None
+                    program = _program(function, leaves, tree, path) if path else None
+                    if program is None:
+                        plain.trace(*args)
+                    made[shapes] = jax.jit(program.call, compiler_options=options) if program else None
         kept = made[shapes]
         return kept(*leaves) if kept else plain(*args)
 

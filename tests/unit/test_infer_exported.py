@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -87,3 +90,22 @@ def test_a_program_that_cannot_be_exported_runs_all_the_same(folder: Path, monke
     _, function = counted()
     np.testing.assert_array_equal(exported(function, {}, "a")(TREE, 2.0)["sum"], [2, 3, 4])
     assert not (folder / "programs").exists()
+
+
+@pytest.mark.parametrize("key", ["a", ""], ids=["kept on disk", "compiled as it is"])
+def test_one_thread_traces_at_a_time(folder: Path, key: str) -> None:
+    """NumPyro's handlers are one stack for all threads: two models that are traced at once are mixed up."""
+    tracing, most = [0], []
+
+    def slow(x):
+        tracing[0] += 1
+        most.append(tracing[0])
+        time.sleep(0.05)
+        tracing[0] -= 1
+        return 2.0 * x
+
+    programs = [exported(partial(slow), {}, key and f"{key}{i}") for i in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda program: float(program(np.float64(3.0))), programs))
+    assert found == [6.0] * 4
+    assert most == [1] * 4
