@@ -16,7 +16,7 @@ from bayescale.core.numerics import double_precision, to_numpy
 from bayescale.data.runs import Runs
 from bayescale.infer.batches import Bound, check_call, check_siblings, read_all, sibling_labels
 from bayescale.infer.cache import compilation_cache_of_ours
-from bayescale.infer.convergence import MAX_DIVERGENT, Agreement
+from bayescale.infer.convergence import MAX_DIVERGENT, Agreement, Convergence
 from bayescale.infer.density import dimension
 from bayescale.infer.finish import finish
 from bayescale.infer.fit import Fit, assemble, judged
@@ -30,17 +30,17 @@ from bayescale.infer.tree import coordinates, parameter_dims
 from bayescale.infer.whitening import Whitening, learn, whiten
 from bayescale.models.scaling import ScalingModel
 
-#: Tables that one call of a program advances, the least that will do: each number is a program of its own. More would wait
-#: for their stragglers without being faster.
-TABLES = (4, 16)
+#: Tables that one call of a program advances. More would wait for each other's longest trajectories without being faster, and
+#: leave more lanes idle in the later passes; fewer pay more for each operation.
+TABLES = 2
 
 #: Calls that run side by side.
 THREADS = 2
 
 #: Windows of warm-up before the draws of the first pass, and before those of a later one, which starts from what was learnt.
-WINDOWS, WINDOWS_AGAIN = 3, 2
+WINDOWS, WINDOWS_AGAIN = 3, 1
 
-#: Later passes, each with twice the draws of the one before.
+#: Later passes, each with as many draws as a table has by then.
 PASSES = 2
 
 #: Where too many draws diverged, the next pass takes so much of the step that it adapts.
@@ -52,7 +52,7 @@ BATCH_SAMPLER = Hmc(draws=1000, target_accept=0.9, max_steps=16)
 
 @dataclass
 class _Table:
-    """One table on its way: where its chains are, and what they have drawn."""
+    """One table on its way: where its chains are, what they have drawn, and whether the next pass adds to that."""
 
     bound: Bound
     rng: np.random.Generator
@@ -63,6 +63,7 @@ class _Table:
     z: np.ndarray
     drawn: Draws | None = None
     agreed: bool = False
+    keeps: bool = False
     stretch: float = 1.0
 
 
@@ -80,8 +81,9 @@ def fit_many[Key: Hashable](
 ) -> dict[Key, Fit]:
     """Fit many tables, each on its own or pooled with its siblings, in a few compiled batches.
 
-    Tables of like model and length share one program, in which the chains of several of them advance together; those that miss
-    the convergence rule begin again from what was learnt, with more draws.
+    Tables of like model and length share one program, in which the chains of several of them advance together. Those that
+    nearly meet the convergence rule go on for more draws, from where they are; those whose chains are in different places, or
+    diverge, begin again from what was learnt.
 
     Parameters
     ----------
@@ -197,7 +199,7 @@ def _run(tables: list[_Table], sampler: Hmc, report: Report, again: int) -> None
             pool.shutdown(cancel_futures=True)
         if all(t.agreed for t in tables) or turn == again:
             return
-        draws, windows = 2 * draws, WINDOWS_AGAIN
+        draws, windows = draws * (2 if turn else 1), WINDOWS_AGAIN
 
 
 def _pool(tables: list[_Table], labels: Mapping[Any, str], seed: int) -> None:
@@ -223,9 +225,8 @@ def _begin_again(table: _Table, normals: Mapping[str, tuple[float, float]]) -> N
     design = replace(binding.design, priors=binding.design.priors | priors)
     table.bound = replace(table.bound, binding=replace(binding, design=design))
     table.design = jax.tree.map(jax.numpy.asarray, design)
-    flat = _drawn(table).flat
-    _learn([table], flat, flat[:, -1], len(flat))
-    table.drawn, table.agreed = None, False
+    _learn(table, _drawn(table).flat)
+    table.drawn, table.agreed, table.keeps = None, False, False
 
 
 @dataclass
@@ -252,65 +253,86 @@ def _calls(waiting: list[_Table]) -> Iterable[list[_Table]]:
         leaves, there = jax.tree.flatten(table.design)
         groups.setdefault((id(table.made), there, tuple(leaf.shape for leaf in leaves)), []).append(table)
     for members in groups.values():
-        for i in range(0, len(members), TABLES[-1]):
-            yield members[i : i + TABLES[-1]]
+        for i in range(0, len(members), TABLES):
+            yield members[i : i + TABLES]
 
 
 def _pass(members: list[_Table], sampler: Hmc, windows: int, draws: int, tell: Callable[[], None]) -> None:
-    """Warm up and draw; the lanes of tables that are missing repeat the last one, so that one program serves any number."""
+    """Warm up and draw; a call of fewer tables repeats the last one, so that one program serves any number."""
     # Double precision is a setting of the thread.
     with double_precision():
         made = members[0].made
-        size = next(size for size in TABLES if size >= len(members))
-        lanes = [members[min(i, len(members) - 1)] for i in range(size)]
-        chains = sampler.chains
-        designs = jax.tree.map(lambda *a: np.repeat(np.stack(a), chains, axis=0), *(t.bound.binding.design for t in lanes))
+        lanes = [members[min(i, len(members) - 1)] for i in range(TABLES)]
+        designs = _stacked(t.bound.binding.design for t in lanes)
         states: Any = None
         for window in range(windows):
-            keys = np.concatenate([random_keys(t.rng, chains) for t in lanes])
-            z = np.concatenate([t.z for t in lanes])
-            white = jax.tree.map(lambda *a: np.repeat(np.stack(a), chains, axis=0), *(t.white for t in lanes))
+            keys = np.stack([random_keys(t.rng, sampler.chains) for t in lanes])
+            z, white = np.stack([t.z for t in lanes]), _stacked(t.white for t in lanes)
             if states is None:
                 states = made.blank_many(keys, z, designs, white)
             warm = []
             for i in range(WINDOW // CHUNK):
-                states, (flat, _) = made.advance_many(states, i == 0, np.ones(len(keys)), keys, z, designs, white)
+                states, (flat, _) = made.advance_many(states, i == 0, np.ones(TABLES), keys, z, designs, white)
                 warm.append(np.asarray(flat))
                 tell()
             if window + 1 < windows:
-                _learn(members, np.concatenate(warm[1:], axis=1), warm[-1][:, -1], chains)
+                settled = np.concatenate(warm[1:], axis=2)
+                for table, flat in zip(members, settled, strict=False):
+                    _learn(table, flat)
         kept = []
         for i in range(draws):
-            stretch = np.repeat([t.stretch for t in lanes], chains) if i == 0 else np.ones(len(keys))
+            stretch = np.array([t.stretch if i == 0 else 1.0 for t in lanes])
             states, (flat, info) = made.advance_many(states, False, stretch, keys, z, designs, white)
             kept.append((np.asarray(flat), to_numpy(info)))
             tell()
         for i, table in enumerate(members):
-            mine = slice(i * chains, (i + 1) * chains)
-            own = [(flat[mine], {name: values[mine] for name, values in info.items()}) for flat, info in kept]
-            drawn = _judge(table, join(own), join_info(own))
-            if not table.agreed:
-                _learn([table], drawn.flat, drawn.flat[:, -1], chains)
+            own = [(flat[i], {name: values[i] for name, values in info.items()}) for flat, info in kept]
+            _take(table, own)
 
 
-def _learn(members: list[_Table], flat: np.ndarray, last: np.ndarray, chains: int) -> None:
-    """Whiten anew by what each table has drawn, and go on from where its chains are."""
-    for i, table in enumerate(members):
-        mine = slice(i * chains, (i + 1) * chains)
-        table.white = learn(flat[mine].reshape(-1, flat.shape[-1]))
-        table.z = table.white.z(last[mine])
+def _stacked(trees: Iterable[Any]) -> Any:
+    """Arrays of several tables as one each, the tables first."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
-def _judge(table: _Table, flat: np.ndarray, info: dict[str, np.ndarray]) -> Draws:
-    """Take the draws of a pass, and see whether they meet the rule."""
-    bound = table.bound
+def _learn(table: _Table, flat: np.ndarray) -> None:
+    """Whiten anew by draws (chain, draw, dim), and go on from where they end."""
+    table.white = learn(flat.reshape(-1, flat.shape[-1]))
+    table.z = table.white.z(flat[:, -1])
+
+
+def _take(table: _Table, kept: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> None:
+    """Take the draws of a pass, and see whether they meet the rule.
+
+    They add to those before that are kept, which were a warm-up where the rule is met without them alone.
+    """
+    drawn = _reported(table, [(table.drawn.flat, table.drawn.info), *kept] if table.drawn and table.keeps else kept)
+    if table.keeps and not _agree(drawn):
+        alone = _reported(table, kept)
+        drawn = alone if _agree(alone) else drawn
+    table.drawn, table.agreed = drawn, _agree(drawn)
+    diverged = drawn.info["diverging"].mean() > MAX_DIVERGENT
+    table.stretch *= SHORTER if diverged else 1.0
+    table.keeps = not diverged and _found(drawn).agreement is Agreement.NEAR
+    if not table.agreed:
+        _learn(table, drawn.flat)
+
+
+def _reported(table: _Table, kept: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> Draws:
+    """Draws with what is reported of them, and its diagnostics."""
+    bound, flat, info = table.bound, join(kept), join_info(kept)
     results = finish(table.made, flat, table.design)
     found = judged(results, parameter_dims(bound.binding), coordinates(bound.binding, bound.runs))
-    table.drawn = Draws(flat, info, table.prior, results, found)
-    diverged = info["diverging"].mean() > MAX_DIVERGENT
-    table.stretch *= SHORTER if diverged else 1.0
-    table.agreed = not diverged and found.agreement is Agreement.AGREED
-    return table.drawn
+    return Draws(flat, info, table.prior, results, found.with_divergences(info["diverging"]))
+
+
+def _found(drawn: Draws) -> Convergence:
+    assert drawn.judged is not None, "the draws of a batch are judged as they are reported"
+    return drawn.judged
+
+
+def _agree(drawn: Draws) -> bool:
+    return _found(drawn).agreement is Agreement.AGREED
 
 
 def _drawn(table: _Table) -> Draws:

@@ -41,7 +41,7 @@ class Programs:
         Move every chain by one chunk of draws: from its state, the step size multiplied by ``stretch``, or, where a window
         begins, from the whitened point ``z`` with the step size to be adapted anew.
     blank_many, advance_many : callable
-        The same for many tables at once: one lane a chain, each with its own design, whitening and ``stretch``.
+        The same for many tables at once, the first axis of everything that a table has of its own.
     finish : callable (flat draws, design) -> results
         What is reported of each draw: parameters, pointwise log likelihood, log prior, mean of each run.
     settle : callable (flat, design) -> design
@@ -146,7 +146,7 @@ def _make(
     plain: Callable[..., Any] = jax.jit(potential(model, sites))
     energy = one_by_one(plain) if searches else plain
     often = _RUN_OFTEN if searches else _RUN_ONCE
-    # Chains of one trajectory length. The lanes of `advance_many` are of many tables, whose steps have nothing in common.
+    # Chains of one trajectory length.
     lockstep = searches or isinstance(sampler, Hmc)
 
     def started(key: Any, z: Any, design: AnyDesign, white: Whitening) -> tuple[Any, Any]:
@@ -193,6 +193,8 @@ def _make(
         sampled = trace(seed(model, key)).get_trace(design)
         return jnp.concatenate([site.unconstrain(sampled[site.name]["value"]) for site in sites])
 
+    blanks = jax.vmap(blank, (0, 0, None, None))
+    advances = jax.vmap(partial(advance, pooled=lockstep), (0, None, None, 0, 0, None, None), axis_name=_CHAINS)
     report = partial(_report, partial(model, pointwise=True), sites, response, assumptions)
 
     def finish(flat: Any, design: AnyDesign) -> Any:
@@ -203,14 +205,10 @@ def _make(
         sites=sites,
         prior=exported(jax.vmap(prior, (0, None)), _RUN_ONCE, known and f"prior {known}"),
         energy_and_slope=exported(jax.value_and_grad(energy), often, known and f"energy {known}"),
-        blank=exported(jax.vmap(blank, (0, 0, None, None)), _RUN_ONCE, known and f"blank {known}"),
-        advance=exported(
-            jax.vmap(partial(advance, pooled=lockstep), (0, None, None, 0, 0, None, None), axis_name=_CHAINS),
-            _RUN_OFTEN,
-            known and f"advance {known}",
-        ),
-        blank_many=exported(jax.vmap(blank), _RUN_ONCE, known and f"blank many {known}"),
-        advance_many=exported(jax.vmap(advance, (0, None, 0, 0, 0, 0, 0)), _RUN_OFTEN, known and f"advance many {known}"),
+        blank=exported(blanks, _RUN_ONCE, known and f"blank {known}"),
+        advance=exported(advances, _RUN_OFTEN, known and f"advance {known}"),
+        blank_many=exported(jax.vmap(blanks), _RUN_ONCE, known and f"blank many {known}"),
+        advance_many=exported(jax.vmap(advances, (0, None, 0, 0, 0, 0, 0)), _RUN_OFTEN, known and f"advance many {known}"),
         finish=exported(finish, often, known and f"finish {known}"),
     )
 

@@ -17,7 +17,7 @@ from bayescale.infer.batches import read_all
 from tests.compilations import compilations
 
 MODEL = bs.ScalingModel("power_law", axes={"x": "params"}, noise=bs.Gaussian())
-SHORT = bs.Hmc(draws=200, max_steps=8)
+SHORT = bs.Hmc(draws=400, max_steps=8)
 ALPHA = {"a": 0.1, "b": 0.3, "c": 0.2}
 
 
