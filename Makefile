@@ -34,7 +34,7 @@ check: .venv/.installed-dev ## lint, format, types, and which layer may import w
 	$(BIN)/lint-imports
 
 test: .venv/.installed-dev ## the tests, and the examples in the docstrings
-	$(BIN)/pytest --doctest-modules --durations=10 -m "not slow" tests bayescale $(ARGS)
+	$(BIN)/pytest --doctest-modules --durations=10 -m "not slow" -n 2 --dist loadfile tests bayescale $(ARGS)
 
 test-slow: .venv/.installed-dev ## the tests that take long: coverage, recovery, ten seeds
 	$(BIN)/pytest --durations=10 -m slow tests $(ARGS)
