@@ -156,10 +156,10 @@ def prompt_gain(
 
     Examples
     --------
-    Tests skip the fit, which takes minutes, and what follows it.
+    Tests skip the table, which is downloaded, the fit, which takes minutes, and what follows it.
 
     >>> import bayescale as bs
-    >>> table = bs.load_dataset("observational_post_training", evals=True)
+    >>> table = bs.load_dataset("observational_post_training", evals=True)  # doctest: +SKIP
     >>> fitted = bs.fit(bs.CapabilityModel(1), table)  # doctest: +SKIP
     >>> bs.prompt_gain(fitted, "gsm8k", ("direct", "cot"), flops=[1e22, 1e24])["gain"].dims  # doctest: +SKIP
     ('chain', 'draw', 'point')
