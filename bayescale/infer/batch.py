@@ -40,7 +40,7 @@ THREADS = 2
 #: Windows of warm-up before the draws of the first pass, and before those of a later one, which starts from what was learnt.
 WINDOWS, WINDOWS_AGAIN = 3, 1
 
-#: Later passes, each with as many draws as a table has by then.
+#: Later passes: the first with as many draws again, the next with twice as many.
 PASSES = 2
 
 #: Where too many draws diverged, the next pass takes so much of the step that it adapts.

@@ -20,7 +20,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 #: What the code of a program can come from.
 _SOURCES = ("core", "laws", "models", "infer")
 
-#: NumPyro's handlers are one stack for all threads: a model is traced by one of them at a time.
+#: NumPyro's handlers are one stack for all threads: the model of a program is traced by one of them at a time.
 _TRACING = RLock()
 
 

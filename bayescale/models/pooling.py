@@ -35,7 +35,7 @@ class PartialPooling:
     across_conventions : bool
         Pool an exponent although the groups state their scales or losses in different units or conventions.
     centered : bool, optional
-        Sample the values themselves (True) or their standardised offsets (False). By default, in groups of three runs or
+        Sample the values themselves (True) or their standardised offsets (False). By default, in groups of two runs or
         more, levels (amplitudes, floors) are centred and exponents half centred, and nothing is in smaller groups. This
         changes how fast the sampler moves, not the model.
     """

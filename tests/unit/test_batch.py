@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,6 +15,8 @@ import bayescale as bs
 from bayescale.core.errors import ConvergenceError, DataError, SpecError
 from bayescale.infer import batch
 from bayescale.infer.batches import read_all
+from bayescale.infer.convergence import Convergence
+from bayescale.infer.sample import Draws, join, join_info
 from tests.compilations import compilations
 
 MODEL = bs.ScalingModel("power_law", axes={"x": "params"}, noise=bs.Gaussian())
@@ -88,6 +91,58 @@ def test_tables_that_miss_the_rule_get_more_draws_and_are_told_once(monkeypatch:
     monkeypatch.setattr(batch, "PASSES", 1)
     again = bs.fit_many(MODEL, TABLES, sampler=few, seed=3, strict=False)
     assert {fit.posterior.sizes["draw"] for fit in again.values()} == {100}
+
+
+class TestLaterPasses:
+    """What a table takes of the draws of a pass, by what is said of them."""
+
+    @staticmethod
+    def take(
+        monkeypatch: pytest.MonkeyPatch, *passes: dict[str, float], diverging: bool = False
+    ) -> tuple[Any, list[np.ndarray]]:
+        """A table after passes of 50 draws, each with the R-hat of what it takes ``together`` and ``alone``."""
+        rng, drawn = np.random.default_rng(0), list[np.ndarray]()
+        table: Any = SimpleNamespace(drawn=None, keeps=False, agreed=False, stretch=1.0, white=None, z=None)
+        for said in passes:
+
+            def reported(table: Any, kept: list[Any], said: dict[str, float] = said) -> Draws:
+                flat, info = join(kept), join_info(kept)
+                row = {"r_hat": said["together" if len(kept) > 1 else "alone"], "ess_bulk": 500.0, "ess_tail": 500.0}
+                found = Convergence(pd.DataFrame(row, index=["alpha"]), 0, 0).with_divergences(info["diverging"])
+                return Draws(flat, info, flat, {}, found)
+
+            monkeypatch.setattr(batch, "_reported", reported)
+            drawn.append(rng.standard_normal((4, 50, 3)))
+            batch._take(table, [(drawn[-1], {"diverging": np.full((4, 50), diverging)})])
+        return table, drawn
+
+    def test_chains_that_nearly_agree_add_to_what_they_drew(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        table, drawn = self.take(monkeypatch, {"alone": 1.02}, {"together": 1.005, "alone": 1.02})
+        assert table.agreed
+        np.testing.assert_array_equal(table.drawn.flat, np.concatenate(drawn, axis=1))
+
+    def test_what_came_before_was_a_warm_up_where_the_rest_agrees_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        table, drawn = self.take(monkeypatch, {"alone": 1.05}, {"together": 1.03, "alone": 1.005})
+        assert table.agreed
+        np.testing.assert_array_equal(table.drawn.flat, drawn[1])
+
+    def test_what_nearly_agrees_is_kept_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        table, drawn = self.take(monkeypatch, {"alone": 1.05}, {"together": 1.03, "alone": 1.02})
+        assert not table.agreed
+        assert table.keeps
+        np.testing.assert_array_equal(table.drawn.flat, np.concatenate(drawn, axis=1))
+
+    def test_chains_that_are_apart_begin_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        table, drawn = self.take(monkeypatch, {"alone": 2.0}, {"alone": 1.005})
+        assert table.agreed
+        assert table.stretch == 1.0
+        np.testing.assert_array_equal(table.drawn.flat, drawn[1])
+
+    def test_chains_that_diverge_begin_again_with_a_shorter_step(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        table, drawn = self.take(monkeypatch, {"alone": 1.005}, {"alone": 1.005}, diverging=True)
+        assert not table.agreed
+        assert table.stretch == pytest.approx(batch.SHORTER**2)
+        np.testing.assert_array_equal(table.drawn.flat, drawn[1])
 
 
 class TestInterrupted:
