@@ -52,7 +52,7 @@ BATCH_SAMPLER = Hmc(draws=1000, target_accept=0.9, max_steps=16)
 
 @dataclass
 class _Table:
-    """One table on its way: where its chains are, what they have drawn, and whether the next pass adds to that."""
+    """One table on its way: where its chains are, and what they have drawn."""
 
     bound: Bound
     rng: np.random.Generator
@@ -62,9 +62,22 @@ class _Table:
     white: Whitening
     z: np.ndarray
     drawn: Draws | None = None
-    agreed: bool = False
-    keeps: bool = False
     stretch: float = 1.0
+
+    @property
+    def agreed(self) -> bool:
+        """Whether what was drawn meets the convergence rule."""
+        return self.drawn is not None and _agree(self.drawn)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether too much of what was drawn diverged."""
+        return self.drawn is not None and bool(self.drawn.info["diverging"].mean() > MAX_DIVERGENT)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the next pass adds to what was drawn."""
+        return self.drawn is not None and not self.diverged and _found(self.drawn).agreement is Agreement.NEAR
 
 
 def fit_many[Key: Hashable](
@@ -226,7 +239,7 @@ def _begin_again(table: _Table, normals: Mapping[str, tuple[float, float]]) -> N
     table.bound = replace(table.bound, binding=replace(binding, design=design))
     table.design = jax.tree.map(jax.numpy.asarray, design)
     _learn(table, _drawn(table).flat)
-    table.drawn, table.agreed, table.keeps = None, False, False
+    table.drawn = None
 
 
 @dataclass
@@ -287,7 +300,7 @@ def _pass(members: list[_Table], sampler: Hmc, windows: int, draws: int, tell: C
             tell()
         for i, table in enumerate(members):
             own = [(flat[i], {name: values[i] for name, values in info.items()}) for flat, info in kept]
-            _take(table, own)
+            _take(table, join(own), join_info(own))
 
 
 def _stacked(trees: Iterable[Any]) -> Any:
@@ -301,28 +314,30 @@ def _learn(table: _Table, flat: np.ndarray) -> None:
     table.z = table.white.z(flat[:, -1])
 
 
-def _take(table: _Table, kept: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> None:
+def _take(table: _Table, flat: np.ndarray, info: dict[str, np.ndarray]) -> None:
     """Take the draws of a pass, and see whether they meet the rule.
 
     They add to those before that are kept, which were a warm-up where the rule is met without them alone.
     """
-    drawn = _reported(table, [(table.drawn.flat, table.drawn.info), *kept] if table.drawn and table.keeps else kept)
-    if table.keeps and not _agree(drawn):
-        alone = _reported(table, kept)
-        drawn = alone if _agree(alone) else drawn
-    table.drawn, table.agreed = drawn, _agree(drawn)
-    diverged = drawn.info["diverging"].mean() > MAX_DIVERGENT
-    table.stretch *= SHORTER if diverged else 1.0
-    table.keeps = not diverged and _found(drawn).agreement is Agreement.NEAR
+    new = flat, info, finish(table.made, flat, table.design)
+    if table.keeps:
+        before = _drawn(table)
+        parts = (before.flat, before.info, before.results), new
+        drawn = _judged(table, *jax.tree.map(lambda *draws: np.concatenate(draws, axis=1), *parts))
+        if not _agree(drawn):
+            alone = _judged(table, *new)
+            drawn = alone if _agree(alone) else drawn
+    else:
+        drawn = _judged(table, *new)
+    table.drawn = drawn
+    table.stretch *= SHORTER if table.diverged else 1.0
     if not table.agreed:
         _learn(table, drawn.flat)
 
 
-def _reported(table: _Table, kept: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> Draws:
-    """Draws with what is reported of them, and its diagnostics."""
-    bound, flat, info = table.bound, join(kept), join_info(kept)
-    results = finish(table.made, flat, table.design)
-    found = judged(results, parameter_dims(bound.binding), coordinates(bound.binding, bound.runs))
+def _judged(table: _Table, flat: np.ndarray, info: dict[str, np.ndarray], results: dict[str, Any]) -> Draws:
+    """Draws with the diagnostics of what is reported of them."""
+    found = judged(results, parameter_dims(table.bound.binding), coordinates(table.bound.binding, table.bound.runs))
     return Draws(flat, info, table.prior, results, found.with_divergences(info["diverging"]))
 
 

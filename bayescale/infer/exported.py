@@ -52,7 +52,7 @@ def exported(function: Callable[..., Any], options: dict[str, int | str], key: s
                     path = folder / "programs" / _digest(key, shapes) if folder else None
                     program = _program(function, leaves, tree, path) if path else None
                     if program is None:
-                        plain.trace(*args)
+                        plain.trace(*args)  # which the call below finds
                     made[shapes] = jax.jit(program.call, compiler_options=options) if program else None
         kept = made[shapes]
         return kept(*leaves) if kept else plain(*args)

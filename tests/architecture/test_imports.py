@@ -21,6 +21,7 @@ def python(code: str, folder: Path) -> str:
 
 
 def test_importing_bayescale_is_quick_and_loads_nothing_heavy(root: Path) -> None:
+    # Seconds of the processor: other tests run beside this one.
     code = (
         "import json, sys, time\n"
         "began = time.process_time()\n"

@@ -16,7 +16,7 @@ from bayescale.core.errors import ConvergenceError, DataError, SpecError
 from bayescale.infer import batch
 from bayescale.infer.batches import read_all
 from bayescale.infer.convergence import Convergence
-from bayescale.infer.sample import Draws, join, join_info
+from bayescale.infer.sample import Draws
 from tests.compilations import compilations
 
 MODEL = bs.ScalingModel("power_law", axes={"x": "params"}, noise=bs.Gaussian())
@@ -102,18 +102,21 @@ class TestLaterPasses:
     ) -> tuple[Any, list[np.ndarray]]:
         """A table after passes of 50 draws, each with the R-hat of what it takes ``together`` and ``alone``."""
         rng, drawn = np.random.default_rng(0), list[np.ndarray]()
-        table: Any = SimpleNamespace(drawn=None, keeps=False, agreed=False, stretch=1.0, white=None, z=None)
+        table = batch._Table(*[None] * 7)
+        monkeypatch.setattr(batch, "finish", lambda made, flat, design: {"alpha": flat})
         for said in passes:
 
-            def reported(table: Any, kept: list[Any], said: dict[str, float] = said) -> Draws:
-                flat, info = join(kept), join_info(kept)
-                row = {"r_hat": said["together" if len(kept) > 1 else "alone"], "ess_bulk": 500.0, "ess_tail": 500.0}
+            def judged(
+                table: Any, flat: np.ndarray, info: dict[str, np.ndarray], results: Any, said: dict[str, float] = said
+            ) -> Draws:
+                row = {"r_hat": said["together" if flat.shape[1] > 50 else "alone"], "ess_bulk": 500.0, "ess_tail": 500.0}
                 found = Convergence(pd.DataFrame(row, index=["alpha"]), 0, 0).with_divergences(info["diverging"])
-                return Draws(flat, info, flat, {}, found)
+                np.testing.assert_array_equal(results["alpha"], flat)
+                return Draws(flat, info, flat, results, found)
 
-            monkeypatch.setattr(batch, "_reported", reported)
+            monkeypatch.setattr(batch, "_judged", judged)
             drawn.append(rng.standard_normal((4, 50, 3)))
-            batch._take(table, [(drawn[-1], {"diverging": np.full((4, 50), diverging)})])
+            batch._take(table, drawn[-1], {"diverging": np.full((4, 50), diverging)})
         return table, drawn
 
     def test_chains_that_nearly_agree_add_to_what_they_drew(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from tests.fakes import fake_fit
 BOWL = {
     "rate": 0.002, "rate_params": -0.5, "rate_tokens": 0.2, "rate_batch": 0.3, "best_batch": 1.2, "batch_tokens": 0.5,
     "rate_cost": 0.02, "rate_skew": 0.5, "batch_cost": 0.01,
-}  # fmt: skip
+}  # fmt: skip  # a line a part of the surface
 BASE = {"level": 2.5, "floor": 0.6, "share": 0.5, "q": 0.8, "alpha": 0.33, "beta": 0.35}
 BUDGET = 1e21
 
