@@ -66,8 +66,11 @@ def run_tables(asked: argparse.Namespace) -> None:
         print(runs.printed(runs.means(pd.concat(found.points))))
         return
     runs.run(chosen, found, asked.seed, [word for word in asked.methods.split(";") if word])
-    fits = pd.DataFrame(found.fits)
-    print(f"\n{fits.round(3).to_string()}\n{fits.converged.sum()} of {len(fits)} fits converged")
+    if asked.csv:
+        pd.concat(found.points).to_csv(asked.csv, index=False)
+    if found.fits:  # an average has none of its own
+        fits = pd.DataFrame(found.fits)
+        print(f"\n{fits.round(3).to_string()}\n{fits.converged.sum()} of {len(fits)} fits converged")
     print(f"\n{runs.printed(runs.means(pd.concat(found.points)))}")
 
 
@@ -100,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tables.add_argument("--methods", default="", metavar="NAME;NAME", help="these methods only")
     tables.add_argument("--baselines-only", action="store_true", help="leave our models out")
     tables.add_argument("--seed", type=int, default=0)
+    tables.add_argument("--csv", type=Path, metavar="OUT", help="write the scores of every forecast run to this file")
     tables.set_defaults(run=run_tables)
     short = commands.add_parser("families", help="bundled families, their two smallest models shown")
     short.add_argument("--seed", type=int, default=0)
