@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -36,15 +36,16 @@ def run_curves(asked: argparse.Namespace) -> None:
     shown, held = (sum(len(part) for part in parts) for parts in zip(*((c.shown, c.held) for c in chosen), strict=True))
     told = ", ".join(f"{domain} {number}" for domain, number in counts.items())
     print(f"{len(chosen)} curves ({told}), {shown} points shown, {held} held back", flush=True)
-    found = curves.Found()
-    curves.run_baselines(chosen, found, asked.seed)
+    found, methods = curves.Found(), _methods(asked, [*curves.BASELINES, *curves.MODELS])
+    curves.run_baselines(chosen, found, asked.seed, methods)
     if not asked.baselines_only:
-        curves.run_ours(chosen, found, asked.seed, asked.twice)
+        curves.run_ours(chosen, found, asked.seed, methods)
+    if found.fits:
         print(f"\n{curves.report_fits(found)}")
     for group, table in found.tables().items():
         size = {"IC": counts.get("IC", 0), "rest": len(chosen) - counts.get("IC", 0), "all": len(chosen)}[group]
         print(f"\n{group} ({size})\n{printed(table)}")
-    seconds = pd.DataFrame(found.seconds).set_index(["method", "run"]).round(1)
+    seconds = pd.DataFrame(found.seconds).set_index("method").round(1)
     print(f"\n{seconds.to_string()}\nin all: {seconds['CPU s'].sum():.0f} s CPU, {seconds['wall s'].sum():.0f} s wall")
     if asked.json:
         asked.json.write_text(json.dumps(found.as_json(), indent=1) + "\n")
@@ -60,12 +61,10 @@ def run_tables(asked: argparse.Namespace) -> None:
         return
     counts = pd.DataFrame([{"row": t.row, "tables": 1, "shown": len(t.shown), "held": len(t.held)} for t in chosen])
     print(counts.groupby("row", sort=False).sum().to_string(), flush=True)
-    found = runs.Found()
-    runs.run_baselines(chosen, found, asked.seed)
-    if asked.baselines_only:
-        print(runs.printed(runs.means(pd.concat(found.points))))
-        return
-    runs.run(chosen, found, asked.seed, [word for word in asked.methods.split(";") if word])
+    found, methods = runs.Found(), _methods(asked, [*runs.BASELINES, *runs.MODELS, runs.STACKED])
+    runs.run_baselines(chosen, found, asked.seed, methods)
+    if not asked.baselines_only:
+        runs.run(chosen, found, asked.seed, methods)
     if asked.csv:
         pd.concat(found.points).to_csv(asked.csv, index=False)
     if found.fits:  # an average has none of its own
@@ -74,10 +73,18 @@ def run_tables(asked: argparse.Namespace) -> None:
     print(f"\n{runs.printed(runs.means(pd.concat(found.points)))}")
 
 
+def _methods(asked: argparse.Namespace, known: Iterable[str]) -> list[str]:
+    """The methods that were named; none is all of them."""
+    named = [word.strip() for word in asked.methods.split(";") if word.strip()]
+    if unknown := set(named) - set(known):
+        raise SystemExit(f"--methods: no {'; '.join(sorted(unknown))} among {'; '.join(known)}")
+    return named
+
+
 def run_families(asked: argparse.Namespace) -> None:
     """Run the bundled families, two sizes of each shown."""
     found = runs.Found()
-    families.run(found, asked.seed)
+    families.run(found, asked.seed, inside=asked.inside)
     print(pd.DataFrame(found.fits).round(3).to_string())
     scores = runs.means(pd.concat(found.points)).drop(index=["mean of rows", "pooled over runs"], level="row")
     print(f"\n{runs.printed(scores.sort_index(level='row', sort_remaining=False))}")
@@ -93,19 +100,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     single.add_argument("--only", default="", metavar="ID,ID", help="these curves only, such as c010,c084")
     single.add_argument("--inside", action="store_true", help="forecast the end of each training part from its beginning")
     single.add_argument("--baselines-only", action="store_true", help="leave our models out")
-    single.add_argument("--twice", action="store_true", help="fit ours a second time in this process, for the seconds")
+    single.add_argument("--methods", default="", metavar="NAME;NAME", help="these methods only, by their names in the table")
     single.add_argument("--seed", type=int, default=0)
     single.add_argument("--figure", type=Path, metavar="OUT.png", help="coverage and width, and a few curves with bands")
     single.add_argument("--json", type=Path, metavar="OUT", help="write every score and diagnostic to this file")
     single.set_defaults(run=run_curves)
     tables = commands.add_parser("tables", help="tables of training runs")
     tables.add_argument("--only", default="", metavar="WORD,WORD", help="rows with these words in their names only")
-    tables.add_argument("--methods", default="", metavar="NAME;NAME", help="these methods only")
+    tables.add_argument("--methods", default="", metavar="NAME;NAME", help="these methods only, by their names in the table")
     tables.add_argument("--baselines-only", action="store_true", help="leave our models out")
     tables.add_argument("--seed", type=int, default=0)
     tables.add_argument("--csv", type=Path, metavar="OUT", help="write the scores of every forecast run to this file")
     tables.set_defaults(run=run_tables)
     short = commands.add_parser("families", help="bundled families, their two smallest models shown")
+    short.add_argument("--inside", action="store_true", help="forecast the second largest models, the largest never looked at")
     short.add_argument("--seed", type=int, default=0)
     short.set_defaults(run=run_families)
     asked = parser.parse_args(arguments)

@@ -138,31 +138,33 @@ MODELS: dict[str, tuple[Callable[[pd.DataFrame], bs.ScalingModel], bool]] = {
 }
 
 
-def run_baselines(curves: list[Curve], found: Found, seed: int) -> None:
-    """Every baseline on every curve."""
+def run_baselines(curves: list[Curve], found: Found, seed: int, methods: Iterable[str] = ()) -> None:
+    """Every baseline on every curve, or those of some names."""
     for number, (method, forecast) in enumerate(BASELINES.items()):
+        if methods and method not in methods:
+            continue
         watch = _Watch()
         for i, curve in enumerate(curves):
             rng = np.random.default_rng([seed, number, i])
             x, y = curve.shown.steps.to_numpy(dtype=float), curve.shown.loss.to_numpy()
             found.add(method, curve, forecast(x, y, curve.held.steps.to_numpy(dtype=float), rng))
-        found.seconds.append({"method": method, "run": "first", **watch.read()})
+        found.seconds.append({"method": method, **watch.read()})
 
 
-def run_ours(curves: list[Curve], found: Found, seed: int, twice: bool) -> None:
-    """Our models on every curve; a second run, of the same process, is only timed."""
+def run_ours(curves: list[Curve], found: Found, seed: int, methods: Iterable[str] = ()) -> None:
+    """Our models on every curve, or those of some names."""
     shown, domains = {curve.key: curve.shown for curve in curves}, {curve.key: curve.domain for curve in curves}
     for method, (model, pooled) in MODELS.items():
+        if methods and method not in methods:
+            continue
         models = {key: model(table) for key, table in shown.items()}
-        for run in ("first", "second")[: 1 + twice]:
-            watch = _Watch()
-            fits = fit_many(models, shown, siblings=domains if pooled else False, seed=seed, progress=False, strict=False)
-            draws = {curve.key: draws_of(fits[curve.key], curve) for curve in curves}
-            found.seconds.append({"method": method, "run": run, **watch.read()})
-            if run == "first":
-                for curve in curves:
-                    found.add(method, curve, draws[curve.key])
-                    found.fits.append({"method": method, "curve": curve.key, **_diagnostics(fits[curve.key])})
+        watch = _Watch()
+        fits = fit_many(models, shown, siblings=domains if pooled else False, seed=seed, progress=False, strict=False)
+        draws = {curve.key: draws_of(fits[curve.key], curve) for curve in curves}
+        found.seconds.append({"method": method, **watch.read()})
+        for curve in curves:
+            found.add(method, curve, draws[curve.key])
+            found.fits.append({"method": method, "curve": curve.key, **_diagnostics(fits[curve.key])})
 
 
 def draws_of(fit: bs.Fit, curve: Curve) -> np.ndarray:

@@ -171,15 +171,17 @@ def _scores(draws: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(out | {"width 90": np.log(upper / lower)})
 
 
-def run_baselines(tables: list[Table], found: Found, seed: int) -> None:
-    """Every baseline on every table."""
+def run_baselines(tables: list[Table], found: Found, seed: int, methods: Iterable[str] = ()) -> None:
+    """Every baseline on every table, or those of some names."""
     for number, (method, forecast) in enumerate(BASELINES.items()):
+        if methods and method not in methods:
+            continue
         for i, table in enumerate(tables):
             found.add(method, table, forecast(table.shown, table.held, np.random.default_rng([seed, number, i])))
 
 
 def run(tables: list[Table], found: Found, seed: int, methods: Iterable[str] = ()) -> None:
-    """Fit and score every model on every table."""
+    """Fit and score every model on every table, or those of some names."""
     for method, model in MODELS.items():
         if methods and method not in methods:
             continue
