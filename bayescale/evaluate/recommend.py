@@ -39,6 +39,9 @@ FEWEST_MINIMA = 8
 #: From so many outer groups the spread among them can be told.
 FEWEST_OUTER = 3
 
+#: Chains of 21 pooled curves with drifts agree at default settings, those of 60 and of 101 do not.
+MOST_DRIFTS = 30
+
 #: The covariate of a law of one variable, where several would do.
 AXES = ("flops", "compute", *(name for name in COVARIATES if name not in ("flops", "compute")))
 
@@ -124,7 +127,32 @@ def recommended(
         return _curve(runs, axes["x"], why_law, why_pooling)
     if noise.on == "log" and not pooling and law.name == "chinchilla":
         return _table(runs, why_law, why_pooling)
+    if noise.on == "log" and len(axes) == 1:
+        return _groups(runs, law, axes, pooling, (why_law, *why_pooling))
     return ScalingModel(law, axes=axes, pooling=pooling, noise=noise, reasons=(why_law, *why_pooling, why_noise))
+
+
+def _groups(
+    runs: Runs, law: Law, axes: Mapping[str, str], pooling: Mapping[str, Pooling], reasons: Sequence[str]
+) -> ScalingModel:
+    """The model of groups that share a law of one variable: what was best inside benchmarks/extrapolation/families.py."""
+    columns = list(dict.fromkeys(name for rule in pooling.values() for name in rule.by))
+    curves = len(runs.table[columns].drop_duplicates())
+    drifts = curves <= MOST_DRIFTS
+    why_drift = (
+        "a slope of each that drifts: no law holds for ever, and pooling alone makes one that is not right confident"
+        if drifts
+        else f"no drift: chains of {curves} curves that drift have not been seen to agree, so the law is taken at its word"
+    )
+    why_noise = f"normal noise on the logarithm of {runs.response}"
+    return ScalingModel(
+        law,
+        axes=axes,
+        pooling=pooling,
+        noise=Gaussian(),
+        discrepancy=SlopeDrift() if drifts else None,
+        reasons=(*reasons, why_drift, why_noise),
+    )
 
 
 def _curve(runs: Runs, axis: str, why: str, more: Sequence[str]) -> ScalingModel:

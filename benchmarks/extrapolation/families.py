@@ -16,12 +16,21 @@ MODELS: dict[str, tuple[str, bs.SlopeDrift | None]] = {
 }
 
 
-def run(found: Found, seed: int) -> None:
-    """Fit and score every model."""
+def splits(*, inside: bool) -> list[Table]:
+    """The runs in two parts, twice; ``inside`` leaves the largest model of every family out of both, for choices."""
     runs = families()
-    last = runs["rank"] == runs.groupby("curve")["rank"].transform("max")
-    for row, here in {"two smallest shown": runs["rank"] <= 2, "all but the largest shown": ~last}.items():
-        table = Table(row, row, runs[here], runs[last])
+    if inside:
+        runs = runs[runs["rank"] < runs.groupby("curve")["rank"].transform("max")]
+    sizes = runs.groupby("curve")["rank"].transform("max")
+    # A family of two sizes has none to spare: it is shown whole.
+    held = (runs["rank"] == sizes) & (sizes > 2)
+    rows = {"two smallest shown": runs["rank"] <= 2, "all but the largest shown": ~held}
+    return [Table(row + ", inside" * inside, row, runs[here], runs[held]) for row, here in rows.items()]
+
+
+def run(found: Found, seed: int, *, inside: bool) -> None:
+    """Fit and score every model."""
+    for table in splits(inside=inside):
         for method, (pooling, drift) in MODELS.items():
             start = time.perf_counter()
             model = bs.ScalingModel(

@@ -11,7 +11,7 @@ import pytest
 from bayescale.core.errors import DataError, NotIdentifiedError, SpecError
 from bayescale.data.datasets import load_dataset
 from bayescale.data.runs import as_runs
-from bayescale.evaluate.recommend import TABLE_DRIFT, TABLE_MISFIT, TABLE_NOISE, recommended
+from bayescale.evaluate.recommend import MOST_DRIFTS, TABLE_DRIFT, TABLE_MISFIT, TABLE_NOISE, recommended
 from bayescale.infer.fit import Fit
 from bayescale.models.discrepancy import RunEffect, SlopeDrift, SmoothMisfit
 from bayescale.models.noise import BestSoFar, Gaussian, StudentT
@@ -75,7 +75,7 @@ def test_checkpoints_of_a_run_share_an_effect() -> None:
     assert recommended(one_each).parts == recommended(grid()).parts
 
 
-def test_pooled_tables_obey_their_law() -> None:
+def test_pooled_tables_of_size_and_data_obey_their_law() -> None:
     both = pd.concat([grid(family="a"), grid(family="b")], ignore_index=True)
     model = recommended(both)
     assert (model.law.name, model.discrepancy, model.noise) == ("chinchilla", None, StudentT())
@@ -122,6 +122,22 @@ def test_families_are_pooled() -> None:
     model = recommended(families({"a": "A", "b": "A"}))
     assert dict(model.pooling) == {"A": PartialPooling("family"), "alpha": PartialPooling("family")}
     assert "exponent alpha partly pooled: each family learns from the others" in model.reasons
+
+
+def test_a_few_pooled_families_may_leave_their_law() -> None:
+    model = recommended(families({"a": "A", "b": "A"}))
+    assert (model.discrepancy, model.noise) == (SlopeDrift(), Gaussian())
+    assert "a slope of each that drifts" in reasons(model)
+    assert Fit(model, as_runs(families({"a": "A", "b": "A"})), None).binding
+
+
+def test_chains_of_many_drifts_would_not_agree() -> None:
+    """Curves are counted as the finest pooling has them: a family on two texts is two."""
+    names = {f"f{i}": "A" for i in range(MOST_DRIFTS // 2)}
+    assert recommended(families(names, texts=("pile", "wiki"))).discrepancy == SlopeDrift()
+    more = recommended(families({**names, "one more": "A"}, texts=("pile", "wiki")))
+    assert (more.discrepancy, more.noise) == (None, Gaussian())
+    assert f"no drift: chains of {MOST_DRIFTS + 2} curves" in reasons(more)
 
 
 def test_families_lie_in_architectures_where_these_are_enough() -> None:
