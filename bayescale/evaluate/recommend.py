@@ -219,6 +219,20 @@ def _within(runs: Runs, name: str, by: Sequence[str]) -> np.ndarray:
     return np.asarray(centred, dtype=np.float64)
 
 
+def _tie(runs: Runs, by: Sequence[str]) -> float:
+    """Correlation of size and data, each group with a line of its own.
+
+    Where one family keeps its data fixed and another lets them grow with its size, lines differ, and yet in none of them
+    can the two exponents be told apart.
+    """
+    x, y = _within(runs, "params", by), _within(runs, "tokens", by)
+    groups = [runs.table[name] for name in by] or [pd.Series(0, index=runs.table.index)]
+    sums = pd.DataFrame({"xy": x * y, "xx": x * x}, index=runs.table.index).groupby(groups).transform("sum")
+    slope = np.divide(sums["xy"], sums["xx"], out=np.zeros(len(x)), where=sums["xx"].to_numpy() > 0)
+    rest = y - slope * x
+    return float(np.sqrt(max(1 - (rest @ rest) / (y @ y), 0.0)))
+
+
 def _varying(runs: Runs, by: Sequence[str]) -> list[str]:
     """Covariates that vary within groups, those of :data:`AXES` first; what is derived from others left out."""
     derived = {"flops"} if FLOPS_DERIVED in runs.notes else set()
@@ -246,11 +260,11 @@ def _law(runs: Runs, group: str | None, along: str | None) -> tuple[Law, dict[st
             "Add runs of another scale."
         )
     if {"params", "tokens"} <= set(varying):
-        r = np.corrcoef(_within(runs, "params", by), _within(runs, "tokens", by))[0, 1]
-        if abs(r) < COLLINEAR and "loss" in runs.response.lower():
+        apart = _tie(runs, by) < COLLINEAR
+        if apart and "loss" in runs.response.lower():
             law = get_law("chinchilla")
             return law, {}, f"law {law.name}: params and tokens both vary{inside}, and not together"
-        if abs(r) < COLLINEAR:
+        if apart:
             why = f"params and tokens both vary{inside}, but laws of both are in nats, which {runs.response!r} may not be"
             return one, {"x": "flops"}, f"law {one.name} along flops: {why}"
         tied = f"; params and tokens vary together{inside}, so their exponents cannot be told apart"

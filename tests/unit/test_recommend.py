@@ -101,6 +101,17 @@ def test_data_that_vary_only_from_family_to_family_are_no_axis() -> None:
     assert recommended(df.drop(columns=["family", "architecture", "dataset"])).law.name == "coupled_power_law"
 
 
+def test_families_on_lines_of_their_own_do_not_tell_exponents_apart() -> None:
+    """One has fixed data, one twenty tokens a parameter: over both the correlation is low, and neither says which did it."""
+    kinds = {"fixed": "A", "grown": "A"}
+    df = families(kinds).assign(tokens=lambda t: np.where(t["family"] == "fixed", 3e11, 20 * t["params"]))
+    model = recommended(df)
+    assert (model.law.name, dict(model.axes)) == ("power_law_offset", {"x": "params"})
+    assert "params and tokens vary together within family" in model.reasons[0]
+    both = pd.concat([df, grid(family="crossed", architecture="A", dataset="T")], ignore_index=True)
+    assert recommended(both).law.name == "chinchilla"
+
+
 def test_along_names_the_covariate() -> None:
     model = recommended(grid(), along="flops")
     assert (model.law.name, dict(model.axes)) == ("bent_power_law", {"x": "flops"})
