@@ -3,17 +3,21 @@
 ``python -m benchmarks.convergence`` fits the 240 Chinchilla runs for ten seeds and the bundled families for three, prints the
 worst R-hat and effective sample size over all parameters, divergences and seconds of each, and the posterior medians beside the
 intervals of Besiroglu et al. (arXiv 2404.10102).
+
+With ``--bundled`` it fits larger and larger parts of the bundled losses instead, with a drift of every curve and by the law
+alone: up to how many curves ``recommended`` lets slopes drift rests on these.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 
 import pandas as pd
 
 import bayescale as bs
-from benchmarks.pooling import families, fitted
+from benchmarks.pooling import TEXTS, families, fitted
 
 #: 95 % intervals of the replication; a = beta / (alpha + beta) is the exponent of the optimal size.
 PUBLISHED = {"E": (1.769, 1.871), "alpha": (0.317, 0.373), "beta": (0.331, 0.415), "a": (0.487, 0.539)}
@@ -36,12 +40,41 @@ def row(name: str, seed: int, fit: bs.Fit, seconds: float) -> dict[str, object]:
     }
 
 
+def bundled(seed: int) -> list[dict[str, object]]:
+    """The recommended law on parts of the bundled losses, with a drift and without."""
+    losses = bs.load_dataset("pretraining_losses", runs=True)
+    tables = {
+        "four texts": losses[losses.dataset.isin(TEXTS)],
+        "LAMBADA": losses[losses.dataset.str.contains("LAMBADA")],
+        "PALOMA": losses[losses.dataset.str.contains("PALOMA")],
+        "all": losses,
+    }
+    rows = []
+    for name, table in tables.items():
+        law = replace(bs.recommended(table), discrepancy=None)
+        models = {
+            "drift": replace(law, discrepancy=bs.SlopeDrift()),
+            "law alone": law,
+            "law alone, Student-t": replace(law, noise=bs.StudentT()),
+        }
+        for kind, model in models.items():
+            began = time.perf_counter()
+            fit = bs.fit(model, table, seed=seed, strict=False)
+            rows.append(row(f"{name}, {kind}", seed, fit, time.perf_counter() - began))
+            print(rows[-1], flush=True)
+    return rows
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10, help="of the Chinchilla fit")
     parser.add_argument("--family-seeds", type=int, default=3, help="of the hierarchical fit")
+    parser.add_argument("--bundled", action="store_true", help="parts of the bundled losses by the recommended law (15 min)")
     asked = parser.parse_args()
+    if asked.bundled:
+        print(pd.DataFrame(bundled(seed=0)).to_string(index=False))
+        return
     rows, medians = [], []
     if asked.seeds:
         table = bs.load_dataset("chinchilla", runs=True)
