@@ -43,7 +43,9 @@ def row(name: str, seed: int, fit: bs.Fit, seconds: float) -> dict[str, object]:
 def bundled(seed: int) -> list[dict[str, object]]:
     """The recommended law on parts of the bundled losses, with a drift and without."""
     losses = bs.load_dataset("pretraining_losses", runs=True)
+    one = losses[losses.dataset == "Pile test"]
     tables = {
+        "Pile, three runs of each family": one[one.groupby("family").params.rank() <= 3],
         "four texts": losses[losses.dataset.isin(TEXTS)],
         "LAMBADA": losses[losses.dataset.str.contains("LAMBADA")],
         "PALOMA": losses[losses.dataset.str.contains("PALOMA")],
