@@ -36,9 +36,9 @@ class PartialPooling:
         Pool an exponent although the groups state their scales or losses in different units or conventions.
     centered : bool, optional
         Sample the values themselves (True) or their standardised offsets (False). By default, in groups of two runs or
-        more, levels (amplitudes, floors) are centred where there are eight groups or more and half centred where there are
-        fewer, exponents are half centred, and nothing is in smaller groups. This changes how fast the sampler moves, not the
-        model.
+        more, exponents are half centred, and levels (amplitudes, floors) are centred where there are eight groups or
+        more, three quarters where there are fewer; nothing is in smaller groups. This changes how fast the sampler moves,
+        not the model.
     """
 
     by: str | tuple[str, ...]
