@@ -39,8 +39,8 @@ FEWEST_MINIMA = 8
 #: From so many outer groups the spread among them can be told.
 FEWEST_OUTER = 3
 
-#: Chains of 21 pooled curves with drifts agree at default settings, those of 60 and of 101 do not.
-MOST_DRIFTS = 30
+#: Chains of 21 pooled curves with drifts agree at default settings, those of 60 do not (`benchmarks.convergence --bundled`).
+MOST_DRIFTS = 21
 
 #: The covariate of a law of one variable, where several would do.
 AXES = ("flops", "compute", *(name for name in COVARIATES if name not in ("flops", "compute")))
@@ -135,24 +135,22 @@ def recommended(
 def _groups(
     runs: Runs, law: Law, axes: Mapping[str, str], pooling: Mapping[str, Pooling], reasons: Sequence[str]
 ) -> ScalingModel:
-    """The model of groups that share a law of one variable: what was best inside benchmarks/extrapolation/families.py."""
+    """The model of curves of groups. That they drift was chosen inside the families of benchmarks/extrapolation/families.py."""
     columns = list(dict.fromkeys(name for rule in pooling.values() for name in rule.by))
     curves = len(runs.table[columns].drop_duplicates())
-    drifts = curves <= MOST_DRIFTS
-    why_drift = (
-        "a slope of each that drifts: no law holds for ever, and pooling alone makes one that is not right confident"
-        if drifts
-        else f"no drift: chains of {curves} curves that drift have not been seen to agree, so the law is taken at its word"
-    )
-    why_noise = f"normal noise on the logarithm of {runs.response}"
-    return ScalingModel(
-        law,
-        axes=axes,
-        pooling=pooling,
-        noise=Gaussian(),
-        discrepancy=SlopeDrift() if drifts else None,
-        reasons=(*reasons, why_drift, why_noise),
-    )
+    noise = f"normal noise on the logarithm of {runs.response}"
+    if curves <= MOST_DRIFTS:
+        drift: SlopeDrift | None = SlopeDrift()
+        why_drift = (
+            "a slope of each that drifts: no law holds for ever, and agreement of groups makes one that is not right confident"
+        )
+        why_noise = f"{noise}, under which drifts are integrated out exactly"
+    else:
+        drift = None
+        why_drift = f"no drift: {curves} curves that drift are more than chains have been seen to agree on"
+        why_noise = f"{noise}: chains of so many curves agree worse under heavy tails"
+    reasons = (*reasons, why_drift, why_noise)
+    return ScalingModel(law, axes=axes, pooling=pooling, noise=Gaussian(), discrepancy=drift, reasons=reasons)
 
 
 def _curve(runs: Runs, axis: str, why: str, more: Sequence[str]) -> ScalingModel:
@@ -223,14 +221,18 @@ def _tie(runs: Runs, by: Sequence[str]) -> float:
     """Correlation of size and data, each group with a line of its own.
 
     Where one family keeps its data fixed and another lets them grow with its size, lines differ, and yet in none of them
-    can the two exponents be told apart.
+    can the two exponents be told apart. Groups of two runs, which are always on a line, are judged by one line for all.
     """
     x, y = _within(runs, "params", by), _within(runs, "tokens", by)
-    groups = [runs.table[name] for name in by] or [pd.Series(0, index=runs.table.index)]
-    sums = pd.DataFrame({"xy": x * y, "xx": x * x}, index=runs.table.index).groupby(groups).transform("sum")
-    slope = np.divide(sums["xy"], sums["xx"], out=np.zeros(len(x)), where=sums["xx"].to_numpy() > 0)
-    rest = y - slope * x
-    return float(np.sqrt(max(1 - (rest @ rest) / (y @ y), 0.0)))
+    parts = pd.DataFrame({"xx": x * x, "xy": x * y, "yy": y * y}, index=runs.table.index)
+    lines = parts.sum().to_frame().T
+    if by:
+        groups = parts.groupby([runs.table[name] for name in by])
+        own = groups.sum()[groups.size() > 2]
+        lines = lines if own.empty else own
+    # A group in which one of them hardly varies tells nothing of its exponent, whatever the other does.
+    rest = (lines.yy - lines.xy**2 / lines.xx.where(lines.xx > ROUNDING)).where(lines.yy > ROUNDING, 0.0).fillna(0.0)
+    return float(np.sqrt(1 - rest.sum() / lines.yy.sum())) if rest.sum() > 0 else 1.0
 
 
 def _varying(runs: Runs, by: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ environment variable BAYESCALE_DATA_DIR names.
 
 tables: tables of training runs, the smaller ones shown. Mean relative error of the median, coverage and width of intervals.
 
-families: the bundled families of models, the two smallest of each shown and the largest forecast.
+families: the bundled families of models, the largest of each forecast from the two smallest or from all others.
 """
 
 from __future__ import annotations
@@ -99,20 +99,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     single = commands.add_parser("curves", help="single learning curves")
     single.add_argument("--only", default="", metavar="ID,ID", help="these curves only, such as c010,c084")
     single.add_argument("--inside", action="store_true", help="forecast the end of each training part from its beginning")
-    single.add_argument("--baselines-only", action="store_true", help="leave our models out")
-    single.add_argument("--methods", default="", metavar="NAME;NAME", help="these methods only, by their names in the table")
+    methods = single.add_mutually_exclusive_group()
+    methods.add_argument("--methods", default="", metavar="NAME;NAME", help="these only, by their names in the table")
+    methods.add_argument("--baselines-only", action="store_true", help="leave our models out")
     single.add_argument("--seed", type=int, default=0)
     single.add_argument("--figure", type=Path, metavar="OUT.png", help="coverage and width, and a few curves with bands")
     single.add_argument("--json", type=Path, metavar="OUT", help="write every score and diagnostic to this file")
     single.set_defaults(run=run_curves)
     tables = commands.add_parser("tables", help="tables of training runs")
     tables.add_argument("--only", default="", metavar="WORD,WORD", help="rows with these words in their names only")
-    tables.add_argument("--methods", default="", metavar="NAME;NAME", help="these methods only, by their names in the table")
-    tables.add_argument("--baselines-only", action="store_true", help="leave our models out")
+    methods = tables.add_mutually_exclusive_group()
+    methods.add_argument("--methods", default="", metavar="NAME;NAME", help="these only, by their names in the table")
+    methods.add_argument("--baselines-only", action="store_true", help="leave our models out")
     tables.add_argument("--seed", type=int, default=0)
     tables.add_argument("--csv", type=Path, metavar="OUT", help="write the scores of every forecast run to this file")
     tables.set_defaults(run=run_tables)
-    short = commands.add_parser("families", help="bundled families, their two smallest models shown")
+    short = commands.add_parser("families", help="bundled families, the largest model of each held back")
     short.add_argument("--inside", action="store_true", help="forecast the second largest models, the largest never looked at")
     short.add_argument("--seed", type=int, default=0)
     short.set_defaults(run=run_families)

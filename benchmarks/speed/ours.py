@@ -1,6 +1,6 @@
 """bayescale: law at the reference scale, sampled in whitened coordinates that it finds itself; default settings throughout.
 
-Hierarchy: amplitudes of curves of three runs or more are centred where the curve's runs put them, exponents half centred. More
+Hierarchy: amplitudes of curves of two runs or more are centred where the curve's runs put them, exponents half centred. More
 draws are made inside ``fit`` while the rule is missed, and its own diagnostics (over every reported parameter) are the ones
 used, so this module adds nothing to them.
 """

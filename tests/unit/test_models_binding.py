@@ -12,7 +12,7 @@ from bayescale.data.runs import Runs
 from bayescale.infer.tree import constant_data
 from bayescale.laws import base
 from bayescale.laws.param import Param
-from bayescale.models.binding import Binding, bind, resolve_axes
+from bayescale.models.binding import CENTERED_LEVEL, CENTERED_SHAPE, FEW_GROUPS, FEW_LEVEL, Binding, bind, resolve_axes
 from bayescale.models.design import bucket
 from bayescale.models.pooling import NoPooling, PartialPooling
 from bayescale.models.scaling import ScalingModel
@@ -148,6 +148,18 @@ class TestArrays:
     def test_shares_average_over_each_group(self) -> None:
         slot = bound(ScalingModel("power_law", pooling={"A": PartialPooling("family")}), table()).design.slots["A"]
         np.testing.assert_allclose(slot.share @ np.arange(16.0), [0.5, 3.0, 5.0])
+
+    def test_levels_of_many_groups_are_centred_and_of_few_less(self) -> None:
+        """A group of one run is an offset; an exponent is half-way; a user's word goes before all that."""
+        pooling = {"A": PartialPooling("family"), "alpha": PartialPooling("family")}
+        for groups, level in ((FEW_GROUPS - 1, FEW_LEVEL), (FEW_GROUPS, CENTERED_LEVEL)):
+            labels = [f"f{i // 2}" for i in range(2 * groups - 1)]  # the last is alone
+            frame = pd.DataFrame({"params": np.logspace(8, 10, len(labels)), "loss": 2.0, "family": labels})
+            slots = bound(ScalingModel("power_law", pooling=pooling), frame).design.slots
+            np.testing.assert_array_equal(slots["A"].centered, [level] * (groups - 1) + [0.0])
+            np.testing.assert_array_equal(slots["alpha"].centered, [CENTERED_SHAPE] * (groups - 1) + [0.0])
+        named = ScalingModel("power_law", pooling={"A": PartialPooling("family", centered=True)})
+        np.testing.assert_array_equal(bound(named, frame).design.slots["A"].centered, np.ones(FEW_GROUPS))
 
     def test_groups_named_apart_that_the_table_lacks(self) -> None:
         model = ScalingModel("power_law", pooling={"A": PartialPooling(("arch", "famly"))})
