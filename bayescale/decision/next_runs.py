@@ -347,6 +347,7 @@ def _shown(made: _Made, table: pd.DataFrame, costs: Array, joint: Joint, asked: 
         after = np.sqrt(made.after[:, 0])
         # No positive response is met or missed at a level that has no logarithm: there is nothing to learn.
         columns["value"] = value_of_information(asked.stakes, sign * level, center, before, after)
+    # The candidates may be a plan of before, which has columns of these names.
     own = table.iloc[made.rows].drop(columns=[*columns, "candidate", "order"], errors="ignore")
     plan = pd.DataFrame({"candidate": table.index.to_numpy()[made.rows]}, index=range(1, len(made.rows) + 1))
     plan = plan.join(own.set_axis(plan.index)).assign(**columns)

@@ -161,7 +161,7 @@ def sbc(
     _check(model, design, n, seed)
     table = (design.table if isinstance(design, Runs) else design).reset_index(drop=True)
     response = design.response if isinstance(design, Runs) else response
-    table = table.drop(columns=response, errors="ignore")
+    table = table.drop(columns=response, errors="ignore")  # a design need not have one
     known = prior_fit(model, table, response=response, seed=seed)
     priors = {**known.binding.params, **model.noise.priors, **{k: v for part in model.parts for k, v in part.priors.items()}}
     relative = [name for name, param in priors.items() if param.unit == "response"]

@@ -7,6 +7,7 @@ many of the larger models their 90 % intervals cover. Drawn are the families on 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,27 +20,18 @@ from bayescale.plots.style import COLOURS, log_axis, tidy
 
 TEXTS, DRAWN = ("Pile test", "Pile validation", "SlimPajama validation", "WikiText-2"), "Pile test"
 
-#: As ``recommended`` has them on such a table.
-POOLING = {
-    "E": bs.NoPooling(("dataset", "tokenizer", "source")),
-    "A": bs.PartialPooling("curve"),
-    "alpha": bs.PartialPooling(("architecture", "family")),
-}
-DRIFTS = {"pooled, law alone": None, "pooled, with a drift": bs.SlopeDrift()}
-
 
 def main() -> None:
     """Fit both, draw both, say how both did."""
     runs = bs.load_dataset("pretraining_losses", runs=True)
-    runs = runs[runs.dataset.isin(TEXTS)].assign(curve=lambda t: t.family + " | " + t.text).reset_index(drop=True)
-    seen = runs.groupby("curve").params.rank() <= 2
+    runs = runs[runs.dataset.isin(TEXTS)].reset_index(drop=True)
+    seen = runs.groupby(["family", "text"]).params.rank() <= 2
     shown, held = runs[seen].reset_index(drop=True), runs[~seen].reset_index(drop=True)
     figure = Figure(figsize=(13, 4.8), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
-    for ax, (name, drift) in zip(axes, DRIFTS.items(), strict=True):
-        model = bs.ScalingModel(
-            "power_law_offset", axes={"x": "params"}, pooling=POOLING, discrepancy=drift, noise=bs.Gaussian()
-        )
+    drifting = bs.recommended(shown)
+    models = {"pooled, law alone": replace(drifting, discrepancy=None), "pooled, with a drift": drifting}
+    for ax, (name, model) in zip(axes, models.items(), strict=True):
         fit = bs.fit(model, shown, seed=0, sampler=bs.Nuts(draws=1000), strict=False, progress=False)
         found = bs.summarize(bs.predict(fit, held, seed=0), prob=0.9)
         inside = held.loss.between(found["lower"], found["upper"])
