@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from scipy.optimize import minimize
 from bayescale.infer.density import Site, dimension
 
 EnergyAndSlope = Callable[[np.ndarray], tuple[float, np.ndarray]]
+#: ``map``, or what does the same in several threads.
+Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 #: Starts that the optimiser is run from: the prior draws of lowest energy.
 STARTS = 2
@@ -19,7 +21,9 @@ _STEP = 1e-4
 _STUCK = 0.1
 
 
-def find_mode(energy: EnergyAndSlope, draws: np.ndarray, held: np.ndarray, restarts: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def find_mode(
+    energy: EnergyAndSlope, draws: np.ndarray, held: np.ndarray, restarts: int = 0, each: Each = map
+) -> tuple[np.ndarray, np.ndarray]:
     """The mode and the Hessian of the energy there.
 
     Parameters
@@ -32,13 +36,15 @@ def find_mode(energy: EnergyAndSlope, draws: np.ndarray, held: np.ndarray, resta
         Coordinates that stay at their prior median (see :func:`scales_to_hold`).
     restarts : int
         How often the optimiser may begin anew where it got stuck, with what it had learnt of the curvature forgotten.
+    each : callable
+        Maps a function over starts, and over the steps of differences.
     """
     center = np.median(draws, axis=0)
     draws = np.where(held, center, np.vstack([center, draws]))
     energies = np.array([_finite(energy, draw)[0] for draw in draws])
-    best = [_descend(energy, draws[i], ~held, restarts) for i in np.argsort(energies)[:STARTS]]
+    best = each(lambda i: _descend(energy, draws[i], ~held, restarts), np.argsort(energies)[:STARTS])
     mode = min(best, key=lambda found: found[1])[0]
-    return mode, _hessian(energy, mode, held)
+    return mode, _hessian(energy, mode, held, each)
 
 
 def scales_to_hold(sites: tuple[Site, ...], rows: int) -> np.ndarray:
@@ -79,11 +85,14 @@ def _descend(energy: EnergyAndSlope, start: np.ndarray, free: np.ndarray, restar
     return at, float(found.fun)
 
 
-def _hessian(energy: EnergyAndSlope, mode: np.ndarray, held: np.ndarray) -> np.ndarray:
+def _hessian(energy: EnergyAndSlope, mode: np.ndarray, held: np.ndarray, each: Each) -> np.ndarray:
     """Central differences of the gradient; what was held gets a scale of a half and no correlation."""
-    steps = _STEP * np.eye(len(mode))
-    rows = [(_finite(energy, mode + h)[1] - _finite(energy, mode - h)[1]) / (2 * _STEP) for h in steps]
-    hessian: np.ndarray = np.array(rows)
+
+    def row(h: np.ndarray) -> np.ndarray:
+        found: np.ndarray = (_finite(energy, mode + h)[1] - _finite(energy, mode - h)[1]) / (2 * _STEP)
+        return found
+
+    hessian: np.ndarray = np.array(list(each(row, _STEP * np.eye(len(mode)))))
     hessian[held, :] = hessian[:, held] = 0.0
     hessian[held, held] = 4.0
     symmetric: np.ndarray = (hessian + hessian.T) / 2

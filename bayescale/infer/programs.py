@@ -13,7 +13,9 @@ from numpyro.handlers import seed, substitute, trace
 
 from bayescale.infer.density import Model, Site, latent_sites, potential
 from bayescale.infer.exported import exported
+from bayescale.infer.mode import Each
 from bayescale.infer.samplers import CHUNK, WINDOW, Hmc, Sampler
+from bayescale.infer.threads import advance_each, finish_each, in_threads
 from bayescale.infer.whitening import Whitening
 from bayescale.models.capability import CapabilityModel
 from bayescale.models.design import Design
@@ -50,6 +52,8 @@ class Programs:
         Windows of warm-up, where the number of parameters does not tell how many they should be.
     restarts : int
         How often the search for the mode may begin anew where it got stuck.
+    each : callable
+        How energies that do not depend on one another are computed: ``map``, or in threads where one takes milliseconds.
     """
 
     sites: tuple[Site, ...]
@@ -63,6 +67,7 @@ class Programs:
     settle: Callable[[Any, Any], Any] = lambda flat, design: design
     windows: int | None = None
     restarts: int = 0
+    each: Each = map
 
 
 def programs(model: ScalingModel | CapabilityModel, sampler: Sampler, design: AnyDesign, response: str) -> Programs:
@@ -100,24 +105,8 @@ def _for_scores(model: CapabilityModel, sampler: Sampler, design: AnyDesign, res
             return replace(design, start=found(flat, design))
 
         # Far from the posterior the mode of what is integrated out may jump, which ends a search along a line.
-        _MADE[key] = replace(made, settle=settle, windows=1, restarts=_RESTARTS)
+        _MADE[key] = replace(made, settle=settle, windows=1, restarts=_RESTARTS, each=in_threads)
     return _MADE[key]
-
-
-def one_by_one(energy: Callable[..., Any]) -> Callable[..., Any]:
-    """An energy that chains compute one after the other, value and slope at once.
-
-    A search that takes as many steps as it needs would make every chain wait for the longest, and its arrays are long enough
-    for a processor without those of the other chains.
-    """
-    both = jax.custom_batching.sequential_vmap(jax.value_and_grad(energy))
-
-    @jax.custom_vjp
-    def value(flat: Any, design: AnyDesign) -> Any:
-        return both(flat, design)[0]
-
-    value.defvjp(both, lambda slope, change: (change * slope, None))
-    return value
 
 
 _MADE: dict[Any, Programs] = {}
@@ -143,11 +132,8 @@ def _make(
 ) -> Programs:
     sites = latent_sites(model, design)
     # The inner jit is traced once and shared by every program that calls it.
-    plain: Callable[..., Any] = jax.jit(potential(model, sites))
-    energy = one_by_one(plain) if searches else plain
+    energy: Callable[..., Any] = jax.jit(potential(model, sites))
     often = _RUN_OFTEN if searches else _RUN_ONCE
-    # Chains of one trajectory length.
-    lockstep = searches or isinstance(sampler, Hmc)
 
     def started(key: Any, z: Any, design: AnyDesign, white: Whitening) -> tuple[Any, Any]:
         def whitened(at: Any) -> Any:
@@ -194,14 +180,10 @@ def _make(
         return jnp.concatenate([site.unconstrain(sampled[site.name]["value"]) for site in sites])
 
     blanks = jax.vmap(blank, (0, 0, None, None))
-    advances = jax.vmap(partial(advance, pooled=lockstep), (0, None, None, 0, 0, None, None), axis_name=_CHAINS)
+    pooled = isinstance(sampler, Hmc)  # chains of one trajectory length
+    advances = jax.vmap(partial(advance, pooled=pooled), (0, None, None, 0, 0, None, None), axis_name=_CHAINS)
     report = partial(_report, partial(model, pointwise=True), sites, response, assumptions)
-
-    def finish(flat: Any, design: AnyDesign) -> Any:
-        # One draw after the other where each searches for as long as it must.
-        return jax.lax.map(lambda at: report(at, design), flat) if searches else jax.vmap(report, (0, None))(flat, design)
-
-    return Programs(
+    made = Programs(
         sites=sites,
         prior=exported(jax.vmap(prior, (0, None)), _RUN_ONCE, known and f"prior {known}"),
         energy_and_slope=exported(jax.value_and_grad(energy), often, known and f"energy {known}"),
@@ -209,14 +191,33 @@ def _make(
         advance=exported(advances, _RUN_OFTEN, known and f"advance {known}"),
         blank_many=exported(jax.vmap(blanks), _RUN_ONCE, known and f"blank many {known}"),
         advance_many=exported(jax.vmap(advances, (0, None, 0, 0, 0, 0, 0)), _RUN_OFTEN, known and f"advance many {known}"),
-        finish=exported(finish, often, known and f"finish {known}"),
+        finish=exported(jax.vmap(report, (0, None)), _RUN_ONCE, known and f"finish {known}"),
+    )
+    if not searches:
+        return made
+
+    def blank_apart(*chain: Any) -> Any:
+        return jnp.zeros(()), *blank(*chain)
+
+    def advance_apart(state: Any, *rest: Any) -> Any:
+        state, drawn = advance(state[1:], *rest)
+        return (drawn[1]["step_size"][-1], *state), drawn
+
+    def finish_apart(flat: Any, design: AnyDesign) -> Any:
+        return jax.lax.map(lambda at: report(at, design), flat)
+
+    return replace(
+        made,
+        blank=exported(jax.vmap(blank_apart, (0, 0, None, None)), _RUN_ONCE, known and f"blank apart {known}"),
+        advance=advance_each(exported(advance_apart, _RUN_OFTEN, known and f"advance apart {known}")),
+        finish=finish_each(exported(finish_apart, _RUN_OFTEN, known and f"finish apart {known}"), CHUNK),
     )
 
 
 #: What is reported of each run and of a discrepancy, beside parameters.
 ASIDE = ("noise", "drift", "drift_sd", "coefficients", "precision")
 #: What is reported of each score, model and family.
-ASIDE_OF_SCORES = ("eta", "capability", "family_effect", "task_effect", "log_ratio", "center")
+ASIDE_OF_SCORES = ("eta", "capability", "family_effect", "task_effect", "log_ratio")
 
 
 def _report(
@@ -233,6 +234,7 @@ def _report(
     observed = made.get(response)
     derived = {k: v["value"] for k, v in made.items() if v["type"] == "deterministic"}
     plain = {k: v for k, v in values.items() if not k.endswith("_latent")}
+    derived.pop(f"{response}_center", None)  # as large as the table, and of use to the search alone
     aside = {n: derived.pop(f"{response}_{n}") for n in (*ASIDE, *ASIDE_OF_SCORES) if f"{response}_{n}" in derived}
     return aside | {
         "mean": derived.pop(f"{response}_mean"),

@@ -89,7 +89,7 @@ def sample(
     most = max(least, -(-(sampler.max_draws or 4 * sampler.draws) // CHUNK))
     report(0, first + least, "finding the mode")
     held = scales_to_hold(made.sites, int(np.asarray(design.mask).sum()))
-    mode, hessian = find_mode(lambda at: made.energy_and_slope(at, design), prior[:32], held, made.restarts)
+    mode, hessian = find_mode(lambda at: made.energy_and_slope(at, design), prior[:32], held, made.restarts, made.each)
     white, design = whiten(mode, hessian), made.settle(mode, design)
     z = rng.standard_normal((chains, dimension(made.sites)))
     kept: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []

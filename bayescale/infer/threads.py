@@ -1,0 +1,64 @@
+"""Work of one fit in several threads: a compiled program runs on a core of its own, without Python's lock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+
+from bayescale.core.numerics import double_precision, to_numpy
+
+
+def in_threads[Item, Result](task: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """What ``map`` gives, several at once; each in float64, which JAX switches on for a thread, not for a process."""
+
+    def one(item: Item) -> Result:
+        with double_precision():
+            return task(item)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(one, items))
+
+
+def advance_each(advance: Callable[..., Any]) -> Callable[..., Any]:
+    """A program that advances one chain, for all of them.
+
+    Chains that search for as long as they must would, in one program, wait for the longest search at every step. They take the
+    median of the steps that they found: one that diverges early in a short warm-up is left with too short a step.
+
+    Parameters
+    ----------
+    advance : callable (state, begin, stretch, key, z, design, whitening) -> (state, draws)
+        The first array of a state is the step size.
+    """
+
+    def call(states: Any, begin: bool, stretch: float, keys: Any, z: Any, design: Any, white: Any) -> Any:
+        steps = np.asarray(states[0])
+        stretches = np.full(len(steps), stretch) * (1.0 if begin else np.median(steps) / steps)
+
+        def one(i: int) -> Any:
+            state = tuple(leaf[i] for leaf in states)
+            return to_numpy(advance(state, begin, stretches[i], keys[i], z[i], design, white))
+
+        return _stacked(in_threads(one, range(len(steps))))
+
+    return call
+
+
+def finish_each(finish: Callable[..., Any], draws: int) -> Callable[..., Any]:
+    """A program that takes so many flat draws, for several times as many."""
+
+    def call(flat: Any, design: Any) -> Any:
+        parts = np.split(np.asarray(flat), len(flat) // draws)
+        found = in_threads(lambda part: to_numpy(finish(part, design)), parts)
+        return jax.tree.map(lambda *a: np.concatenate(a), *found)
+
+    return call
+
+
+def _stacked(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
