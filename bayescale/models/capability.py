@@ -21,9 +21,10 @@ from bayescale.models.families import Layout, Loads, draw, each_cell, integrate
 Covariates = Literal["size_and_data", "compute"]
 _COVARIATES: dict[str, tuple[str, ...]] = {"size_and_data": ("params", "tokens", "params x tokens"), "compute": ("flops",)}
 
-#: Medians of the standard deviations of families' and models' capabilities, of families' effects on tasks, of what adds to the
-#: accuracy and to the logit of a score. Their logarithms have the first spread; of effects on tasks and of what adds to the
-#: logit that is the spread of a median, about which the tasks have the second.
+#: Medians of the standard deviations of families' and models' capabilities, of families' effects on tasks (in units of the
+#: task's loading on the first factor), of what adds to the accuracy and to the logit of a score. Their logarithms have the
+#: first spread; of effects on tasks and of what adds to the logit that is the spread of a median, about which the tasks have
+#: the second.
 FAMILY_SD, MODEL_SD, TASK_SD, SIGMA, JITTER = 0.6, 0.3, 0.2, 0.012, 0.15
 LOG_SD, TASK_LOG_SD = 0.6, 0.5
 
@@ -156,11 +157,12 @@ class CapabilityModel:
         effect = numpyro.sample("effect", dist.Normal(towards, spread).to_event(2))
         family_sd = numpyro.sample("family_sd", _scales(FAMILY_SD, self.factors))
         model_sd = numpyro.sample("model_sd", _scales(MODEL_SD, self.factors))
-        task_sd = _by_task("task_sd", TASK_SD, tasks) if self.task_effects else jnp.zeros(tasks)
+        # What sets a family apart on a task is of the size of a difference in capability: more on the logit of a steep task.
+        task_sd = _by_task("task_sd", TASK_SD, loading[:, 0]) if self.task_effects else jnp.zeros(tasks)
         # One for all tasks: were it free in each, either it or jitter could be why a task scatters more than others do, and the
         # posterior would have a mode for each answer.
         sigma = numpyro.sample("sigma", dist.LogNormal(jnp.log(SIGMA), LOG_SD))
-        jitter = _by_task("jitter", JITTER, tasks)
+        jitter = _by_task("jitter", JITTER, jnp.ones(tasks))
         ceiling, floor = _bounds(design)
         at = design.task
         offset, slopes = intercept[at], loading.T[:, at][:, None]
@@ -207,10 +209,10 @@ def _scales(median: float, size: int) -> Any:
     return dist.LogNormal(jnp.log(median), LOG_SD).expand([size]).to_event(1)
 
 
-def _by_task(name: str, median: float, tasks: int) -> Any:
-    """A standard deviation of each task about a common median."""
+def _by_task(name: str, median: float, unit: Any) -> Any:
+    """A standard deviation of each task about a common median, which is in units of the task's own."""
     common = numpyro.sample(f"{name}_median", dist.LogNormal(jnp.log(median), LOG_SD))
-    return numpyro.sample(name, dist.LogNormal(jnp.log(common), TASK_LOG_SD).expand([tasks]).to_event(1))
+    return numpyro.sample(name, dist.LogNormal(jnp.log(common * unit), TASK_LOG_SD).to_event(1))
 
 
 def _loadings(factors: int, tasks: int) -> Any:

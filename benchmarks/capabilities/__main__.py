@@ -24,7 +24,7 @@ import pandas as pd
 
 import bayescale as bs
 from benchmarks.capabilities import protocols
-from benchmarks.capabilities.ours import CANDIDATES, LOCKED, OURS
+from benchmarks.capabilities.ours import CANDIDATES, LOCKED, OF_BUNDLED, OURS
 from benchmarks.capabilities.protocols import Block
 from benchmarks.capabilities.rivals import RIVALS, Method
 from benchmarks.capabilities.scoring import means, printed, score
@@ -75,7 +75,7 @@ def _run(asked: argparse.Namespace) -> None:
         print(protocols.UNSET if not protocols.available() else f"no block of {command} is named so: {asked.only}")
         return
     print(_counts(command, blocks).to_string(), flush=True)
-    ours = {} if asked.rivals_only else CANDIDATES if command == "choose" else OURS
+    ours = {} if asked.rivals_only else {"choose": CANDIDATES, "bundled": OF_BUNDLED}.get(command, OURS)
     methods = {**RIVALS.get(command, {}), **ours}
     words = [word for word in asked.methods.split(";") if word]
     points, seconds = run(blocks, {n: m for n, m in methods.items() if not words or n in words}, asked.seed)

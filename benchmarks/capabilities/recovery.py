@@ -34,13 +34,14 @@ def truth_of(rng: np.random.Generator) -> Truth:
     def by_task(median: float) -> np.ndarray:
         return np.exp(rng.normal(np.log(scale(median)), 0.5, len(CHANCE)))
 
+    loading = np.concatenate([[1.0], np.exp(rng.normal(0.2, 0.7, len(CHANCE) - 1))])
     return {
         "intercept": rng.normal(0.0, 3.0, len(CHANCE)),
-        "loading": np.concatenate([[1.0], np.exp(rng.normal(0.2, 0.7, len(CHANCE) - 1))]),
+        "loading": loading,
         "effect": rng.normal([0.6, 0.6, 0.0], 0.5),
         "family_sd": scale(0.6, 1),
         "model_sd": scale(0.3, 1),
-        "task_sd": by_task(0.2),
+        "task_sd": loading * by_task(0.2),
         "sigma": scale(0.012),
         "jitter": by_task(0.15),
     }
