@@ -4,12 +4,13 @@ The specification is that of :class:`bayescale.CapabilityModel` with two factors
 benchmarks, whose scores the protocols show of every model, and the number of factors by ``python -m benchmarks.capabilities
 choose``: scores of the larger of the training models, forecast from those of the smaller.
 
-It was locked three times more, each time before a test model was scored with it. The scatter of a score in its accuracy and in its
-logit cannot both be each task's own, for the chains were in two places: first the logit's was made one for all. Then, by short
-chains on the targets of the larger training models (the blocks of ``choose``), the accuracy's was made one for all instead, and
-the logit's each task's own: of the seven tasks five were forecast with less error, one with as much, and subtraction with more.
-Last, in the same way and because chains on the standard benchmarks visited a second mode, what sets a family apart on a task was
-put in units of the task's loading: five of seven had less error, Persian and subtraction as much or a little more.
+It was locked three times more, each time before a test model was scored with it. The scatter of a score in its accuracy and
+in its logit cannot both be each task's own, for the chains were in two places: first the logit's was made one for all. Then, by
+short chains on the targets of the larger training models (the blocks of ``choose``), the accuracy's was made one for all
+instead, and the logit's each task's own: of the seven tasks five were forecast with less error, one with as much, and
+subtraction with more. Last, in the same way, and because a chain on the standard benchmarks visited a second mode, what sets a
+family apart on a task was put in units of the task's loading: five of the seven had less error, Persian and subtraction a
+little more.
 """
 
 from __future__ import annotations
