@@ -7,7 +7,7 @@ families: the larger models of a family of which the one or the two smallest are
 
 bundled: the largest model of every family of three sizes or more, in the bundled tables.
 
-choose: how the number of factors was chosen, inside the training models of the targets.
+choose: how the number of factors and the noise were chosen, inside the training models of the targets.
 
 speed: seconds to fit the standard benchmarks of all models at default settings, and whether the chains agree (same folder).
 """
@@ -93,7 +93,7 @@ def _speed(asked: argparse.Namespace) -> None:
         print(protocols.UNSET)
         return
     wall, busy = time.perf_counter(), time.process_time()
-    fit = bs.fit(bs.CapabilityModel(LOCKED), protocols.standard(), seed=asked.seed, strict=False, progress=False)
+    fit = bs.fit(LOCKED, protocols.standard(), seed=asked.seed, strict=False, progress=False)
     seconds = time.perf_counter() - wall, time.process_time() - busy
     print(f"{fit!r}\n{seconds[0]:.0f} s, {seconds[1]:.0f} of one processor")
 
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     grouped.add_argument("--folds", choices=("groups", "each"), default="groups", help="hide groups of families, or each alone")
     grouped.add_argument("--by-task", action="store_true", help="print means over each benchmark too")
     commands.add_parser("bundled", parents=[shared], help="largest models of the bundled tables")
-    commands.add_parser("choose", parents=[shared], help="the number of factors, inside the training models")
+    commands.add_parser("choose", parents=[shared], help="the number of factors and the noise, inside the training models")
     commands.add_parser("speed", parents=[shared], help="seconds to fit the standard benchmarks")
     asked = parser.parse_args(arguments)
     if asked.command == "speed":

@@ -22,11 +22,11 @@ from benchmarks.capabilities.protocols import Block
 from benchmarks.capabilities.rivals import Method
 from benchmarks.capabilities.scoring import Draws
 
-#: Number of factors, of the choice and of the locked specification.
-FACTORS, LOCKED = (1, 2, 3), 2
+#: The locked specification.
+LOCKED = bs.CapabilityModel(2)
 
 
-def forecast(block: Block, seed: int, factors: int = LOCKED, *, apart: bool = True) -> Draws:
+def forecast(block: Block, seed: int, model: bs.CapabilityModel = LOCKED, *, apart: bool = True) -> Draws:
     """Fit the scores that a block shows, and forecast the others; how the chains agreed is printed.
 
     Parameters
@@ -39,13 +39,18 @@ def forecast(block: Block, seed: int, factors: int = LOCKED, *, apart: bool = Tr
     if apart:
         alone = {"prompt": "", "shots": "", "eval_source": ""}
         train, test = (part.assign(task=part.series, **alone) for part in (train, test))
-    fit = bs.fit(bs.CapabilityModel(factors), train, seed=seed, strict=False, progress=False)
+    fit = bs.fit(model, train, seed=seed, strict=False, progress=False)
     drawn = bs.predict(fit, test, seed=seed)["accuracy"].to_numpy()
-    print(f"{block.name} {block.fold} ({factors} factors): {fit!r}", flush=True)
+    print(f"{block.name} {block.fold} ({model.noise}): {fit!r}", flush=True)
     return Draws(drawn.reshape(-1, len(test)))
 
 
 #: Of the protocols, of the bundled tables, and of the choice.
 OURS: dict[str, Method] = {"bayescale": forecast}
 OF_BUNDLED: dict[str, Method] = {"bayescale": partial(forecast, apart=False)}
-CANDIDATES: dict[str, Method] = {f"bayescale, {k} factor{'s' * (k > 1)}": partial(forecast, factors=k) for k in FACTORS}
+CANDIDATES: dict[str, Method] = {
+    "bayescale, 1 factor": partial(forecast, model=bs.CapabilityModel(1)),
+    "bayescale, 2 factors": forecast,
+    "bayescale, 3 factors": partial(forecast, model=bs.CapabilityModel(3)),
+    "bayescale, 2 factors, beta": partial(forecast, model=bs.CapabilityModel(2, noise="beta")),
+}

@@ -77,6 +77,13 @@ def test_draws_have_names_dimensions_and_labels(fitted: bs.CapabilityFit) -> Non
     assert fitted.latents["log_ratio"].std() < 0.7
 
 
+def test_effects_of_families_are_larger_on_steep_tasks_a_priori(fitted: bs.CapabilityFit) -> None:
+    prior = fitted.tree["prior"].to_dataset().drop_sel(task="easy")  # the anchor, whose loading is 1
+    steep, size = (np.log(prior[name].to_numpy()).ravel() for name in ("loading", "task_sd"))
+    # The logarithms of loading and of size about it have spreads of .7 and .78: a correlation of .67.
+    assert 0.45 < np.corrcoef(steep, size)[0, 1] < 0.85
+
+
 def test_each_draw_is_reported_once() -> None:
     asked = []
 
