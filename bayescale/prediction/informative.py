@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
-from bayescale.core.errors import SpecError
+from bayescale.core.errors import SpecError, unknown
 from bayescale.core.names import CHAIN, DRAW
 from bayescale.infer.evals_fit import ACCURACY, CapabilityFit
 from bayescale.models.capability_values import cells_of
 from bayescale.models.eval_noise import moments
-from bayescale.prediction.predict import Kind, predict
+from bayescale.prediction.predict import Kind
 from bayescale.prediction.score_curves import flat_parameters, new_model_points, of_task, require_scores
-from bayescale.prediction.scores import asked_at
+from bayescale.prediction.scores import asked_at, score_draws
 
 
 class Better(NamedTuple):
@@ -91,12 +91,20 @@ def informative_tasks(fit: CapabilityFit, task: str, *, share: float = 0.5, prob
 
 
 def p_better(
-    fit: CapabilityFit, a: Mapping[str, Any], b: Mapping[str, Any], task: str, *, kind: Kind = "response", seed: int = 0
+    fit: CapabilityFit,
+    a: Mapping[str, Any],
+    b: Mapping[str, Any],
+    task: str,
+    *,
+    kind: Kind = "response",
+    item_correlation: float = 0.5,
+    seed: int = 0,
 ) -> Better:
     """Probability that one model scores higher than another on a task.
 
-    From draws of :func:`predict` of both together, so that what is uncertain of the task for both cancels; equal scores count
-    half, so that ``p_better(fit, a, b, task)`` and ``p_better(fit, b, a, task)`` add up to 1.
+    From draws of both together, so that what is uncertain of the task for both cancels; equal scores count half, so that
+    ``p_better(fit, a, b, task)`` and ``p_better(fit, b, a, task)`` add up to 1. Scores on the same items share noise, since an
+    item that is hard for one model is hard for the other: they are paired, not independent :cite:p:`miller2024`.
 
     Parameters
     ----------
@@ -109,6 +117,9 @@ def p_better(
         A fitted task.
     kind : {"response", "mean"}
         Scores with their noise, or the accuracies that they are scores of.
+    item_correlation : float
+        Correlation over the items between one model being right and the other, from 0 (other items for each) to below 1. The
+        default is an assumption: take yours from scores item by item. It counts where both have the same number of items.
     seed : int
         The same seed gives the same draws.
 
@@ -120,7 +131,7 @@ def p_better(
     Raises
     ------
     DataError, SpecError
-        When a model, the task or the kind makes no sense.
+        When a model, the task, the kind or the correlation makes no sense.
 
     Examples
     --------
@@ -136,6 +147,10 @@ def p_better(
     """
     fit = require_scores(fit, "p_better")
     of_task(fit, task)
+    if kind not in ("mean", "response"):
+        raise SpecError("kind: " + unknown("word", str(kind), ("mean", "response")))
+    if isinstance(item_correlation, bool) or not 0 <= item_correlation < 1:
+        raise SpecError(f"item_correlation lies from 0 to below 1, got {item_correlation!r}")
     for name, point in (("a", a), ("b", b)):
         if not isinstance(point, Mapping) or not all(isinstance(v, str) or np.ndim(v) == 0 for v in point.values()):
             raise SpecError(
@@ -145,7 +160,11 @@ def p_better(
     # In one order whichever comes first: the noise of a point depends on its place.
     turned = repr(sorted(rows[0].items())) > repr(sorted(rows[1].items()))
     at = pd.DataFrame(rows[::-1] if turned else rows)
-    drawn = predict(fit, at, kind=kind, seed=seed)[ACCURACY].transpose(CHAIN, DRAW, ...).to_numpy()
+    drawn = (
+        score_draws(fit, at, kind, "population", seed, item_correlation=item_correlation)[ACCURACY]
+        .transpose(CHAIN, DRAW, ...)
+        .to_numpy()
+    )
     first, second = (drawn[..., 1], drawn[..., 0]) if turned else (drawn[..., 0], drawn[..., 1])
     higher = (first > second) + 0.5 * (first == second)
     return Better(float(higher.mean()), _mcse(higher, first - second))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
@@ -27,17 +28,28 @@ _NUMBERS = ("params", "tokens", "flops", TOKENS_PER_PARAM, "n_items")
 AtScores = pd.DataFrame | Evals | Mapping[str, Any]
 
 
-def score_draws(fit: CapabilityFit, at: AtScores, kind: str, unseen: str, seed: int) -> xr.Dataset:
-    """Draws of the accuracy at the points of ``at``, dims (chain, draw, point); see :func:`bayescale.predict`."""
+def score_draws(
+    fit: CapabilityFit, at: AtScores, kind: str, unseen: str, seed: int, *, item_correlation: float = 0.0
+) -> xr.Dataset:
+    """Draws of the accuracy at the points of ``at``, dims (chain, draw, point); see :func:`bayescale.predict`.
+
+    With an ``item_correlation`` points of one task and number of items are scores on the same items.
+    """
     table = read_score_points(fit, at, unseen)
     shape = tuple(fit.posterior.sizes[d] for d in (CHAIN, DRAW))
     parameters = {str(n): v.to_numpy().reshape(-1, *v.shape[2:]) for n, v in fit.posterior.data_vars.items()}
     asked = asked_at(fit, table)
     capability = _capability(fit, table, parameters, seed)
     eta = logits(parameters, asked, capability, task_effects(fit, table, asked.task, parameters, seed))
+    cells = cells_of(parameters, asked)
+    mean = mean_of(np, eta, cells.floor, cells.ceiling)
     if kind == "mean":
-        cells = cells_of(parameters, asked)
-        values = mean_of(np, eta, cells.floor, cells.ceiling)
+        values = mean
+    elif item_correlation:
+        without = replace(asked, per_item=np.zeros_like(asked.per_item))
+        values = new_scores(fit.model.noise, generator(seed, 1), parameters, without, eta)
+        noise = np.sqrt(mean * (1 - mean) * asked.per_item) * _item_noise(asked, mean.shape, item_correlation, seed)
+        values = np.clip(values + noise, 0.0, 1.0)
     else:
         values = new_scores(fit.model.noise, generator(seed, 1), parameters, asked, eta)
     coords = {POINT: np.arange(len(table)), **{name: (POINT, table[name].to_numpy()) for name in table}}
@@ -178,6 +190,15 @@ def task_effects(fit: CapabilityFit, table: pd.DataFrame, task: Ints, parameters
     fitted = fit.latents["task_effect"].to_numpy().reshape(draws, len(seen), -1)[:, np.maximum(family, 0), task]
     out: Floats = np.where(known, fitted, new)
     return out
+
+
+def _item_noise(asked: Asked, shape: tuple[int, ...], correlation: float, seed: int) -> Floats:
+    """Standard normal noise of the items (draw, point), correlated between the points that are scored on the same ones."""
+    rng = generator(seed, 5)
+    _, which = np.unique(np.stack([asked.task, asked.per_item]), axis=1, return_inverse=True)
+    shared = rng.standard_normal((shape[0], which.max() + 1))[:, which]
+    own: Floats = rng.standard_normal(shape)
+    return np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own
 
 
 def _normal(seed: int, stream: int, labels: Any, shape: tuple[int, ...]) -> Floats:

@@ -11,6 +11,7 @@ from scipy.special import expit
 
 import bayescale as bs
 from bayescale.core.errors import SpecError
+from bayescale.prediction.scores import score_draws
 from tests.fake_evals import CEILING, INTERCEPTS, fake_capability_fit, scores_table
 
 SLOPE = 0.5 / 0.7 + 0.5 / 0.6
@@ -127,6 +128,25 @@ class TestBetter:
         assert larger.probability > 0.99
         assert larger.mcse > 0
 
+    def test_scores_on_the_same_items_share_their_noise(self) -> None:
+        fit = fake(own=1e-9, sd=1e-9, draws=2000)
+        at = {"model": ["F1-2", "F1-1"], "task": "hard", "n_items": 40}
+        spread = {}
+        for correlation in (1e-9, 0.8):
+            drawn = score_draws(fit, at, "response", "population", 0, item_correlation=correlation)["accuracy"]
+            spread[correlation] = float((drawn[..., 0] - drawn[..., 1]).std())
+        # Of the variance of a difference between like accuracies a fifth is left.
+        assert spread[0.8] / spread[1e-9] == pytest.approx(np.sqrt(0.2), rel=0.15)
+        pair = [{"model": name, "n_items": 40} for name in at["model"]]
+        alone, together = (bs.p_better(fit, *pair, "hard", item_correlation=c).probability for c in (0.0, 0.8))
+        assert 0.5 < alone < together - 0.01
+
+    def test_scores_on_other_items_do_not(self) -> None:
+        at = {"model": ["F1-2", "F1-1"], "task": "hard", "n_items": [40, 50]}
+        drawn = score_draws(fake(own=1e-9, sd=1e-9, draws=2000), at, "response", "population", 0, item_correlation=0.8)
+        first, second = drawn["accuracy"].to_numpy().reshape(-1, 2).T
+        assert abs(np.corrcoef(first, second)[0, 1]) < 0.1
+
     def test_one_model_against_itself_is_even_but_for_noise(self) -> None:
         model = {"model": "F1-2"}
         assert bs.p_better(fake(), model, model, "easy", kind="mean").probability == 0.5
@@ -136,6 +156,10 @@ class TestBetter:
             bs.p_better(fake(), {"model": "F1-2"}, {"model": ["F1-2", "F1-1"]}, "easy")
         with pytest.raises(SpecError, match="'easy'"):
             bs.p_better(fake(), {"model": "F1-2"}, {"model": "F1-1"}, "esy")
+        with pytest.raises(SpecError, match="item_correlation"):
+            bs.p_better(fake(), {"model": "F1-2"}, {"model": "F1-1"}, "easy", item_correlation=1.0)
+        with pytest.raises(SpecError, match="kind"):
+            bs.p_better(fake(), {"model": "F1-2"}, {"model": "F1-1"}, "easy", kind="score")
 
 
 class TestPrompts:
