@@ -197,8 +197,8 @@ def _item_noise(asked: Asked, shape: tuple[int, ...], correlation: float, seed: 
     rng = generator(seed, 5)
     _, which = np.unique(np.stack([asked.task, asked.per_item]), axis=1, return_inverse=True)
     shared = rng.standard_normal((shape[0], which.max() + 1))[:, which]
-    own: Floats = rng.standard_normal(shape)
-    return np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own
+    total: Floats = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * rng.standard_normal(shape)
+    return total
 
 
 def _normal(seed: int, stream: int, labels: Any, shape: tuple[int, ...]) -> Floats:
