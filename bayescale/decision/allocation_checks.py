@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,7 @@ def check_allocation(
     flops: float | Sequence[float],
     *,
     cost: CostFunction | Cost | FittedCost | None = None,
+    at: Mapping[str, float] | None = None,
     profiles: xr.Dataset | None = None,
     seed: int = 0,
 ) -> Review:
@@ -47,6 +48,9 @@ def check_allocation(
         Budgets, as of :func:`compute_optimal`.
     cost : Cost, FittedCost or callable, optional
         As of :func:`compute_optimal`.
+    at : mapping, optional
+        Covariates beside size and data, such as the number of experts, and the number that each is held at. Of a group ask
+        ``fit.select(...)``.
     profiles : Dataset, optional
         Of :func:`isoflop_profiles`; by default made from the fitted runs (of the selected group). They are compared with the
         law at their own budgets, by 6·params·tokens.
@@ -77,9 +81,9 @@ def check_allocation(
     >>> [(found.check, str(found.status)) for found in bs.check_allocation(fitted, 1e25)]
     [('interior optimum', 'PASS'), ('inside the runs', 'REVIEW'), ('iso-FLOP profiles', 'NOT_ASSESSED')]
     """
-    optimum = compute_optimal(fit, flops, cost=cost, seed=seed)
+    optimum = compute_optimal(fit, flops, cost=cost, at=at, seed=seed)
     unit = cost.unit if isinstance(cost, Cost | FittedCost) else "FLOP"
-    findings = [*_interior(optimum, unit), *_inside(fit, optimum, unit), _profiles(fit, profiles, seed)]
+    findings = [*_interior(optimum, unit), *_inside(fit, optimum, unit), _profiles(fit, profiles, at, seed)]
     return Review(tuple(findings))
 
 
@@ -121,7 +125,7 @@ def _inside(fit: Fitted, optimum: xr.Dataset, unit: str) -> Iterator[Finding]:
         yield Finding(name, Status.PASS, "the optimum lies among the sizes and tokens that were run", 1.0, 1.0)
 
 
-def _profiles(fit: Fitted, profiles: xr.Dataset | None, seed: int) -> Finding:
+def _profiles(fit: Fitted, profiles: xr.Dataset | None, at: Mapping[str, float] | None, seed: int) -> Finding:
     """Whether the law puts the optimum where the runs of each budget have it."""
     name = "iso-FLOP profiles"
     if profiles is None:
@@ -135,7 +139,7 @@ def _profiles(fit: Fitted, profiles: xr.Dataset | None, seed: int) -> Finding:
         return Finding(name, Status.REVIEW, "no interior optimum: the profile of no budget has its least inside", advice=advice)
     profiles = profiles.isel({BUDGET: known})
     budgets = profiles["flops"].to_numpy()
-    by_law = np.log(compute_optimal(fit, list(budgets), seed=seed)["params"].transpose(CHAIN, DRAW, ...).to_numpy())
+    by_law = np.log(compute_optimal(fit, list(budgets), at=at, seed=seed)["params"].transpose(CHAIN, DRAW, ...).to_numpy())
     by_runs = np.log(profiles["params"].transpose(CHAIN, DRAW, ...).to_numpy())
     tails, ratios = [], []
     for i in range(len(budgets)):

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from bayescale.core.errors import NotIdentifiedError, SpecError
+from bayescale.core.findings import Status
+from bayescale.decision.allocation_checks import check_allocation
 from bayescale.infer.fit import Fit
 from bayescale.models.noise import StudentT
 from bayescale.models.scaling import ScalingModel
@@ -122,6 +124,14 @@ def test_a_knob_without_a_best_is_no_optimum() -> None:
 def test_what_cannot_be_held_is_refused(at: dict[str, object], said: str) -> None:
     with pytest.raises(SpecError, match=said):
         compute_optimal(swept(), BUDGET, at=at)
+
+
+def test_an_allocation_is_checked_with_its_knobs_held() -> None:
+    rising = swept(best_batch=1e9)
+    with pytest.raises(NotIdentifiedError):
+        check_allocation(rising, BUDGET)
+    found = check_allocation(rising, BUDGET, at={"batch": 1e6, "learning_rate": 1e-3})
+    assert next(f for f in found if f.check == "interior optimum").status is Status.PASS
 
 
 def test_a_limit_of_data_needs_the_knobs_held() -> None:
