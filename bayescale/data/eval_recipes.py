@@ -37,6 +37,19 @@ def observational(table: pd.DataFrame) -> pd.DataFrame:
     return _finish(long)
 
 
+def observational_agent(table: pd.DataFrame) -> pd.DataFrame:
+    """Chat models on the standard benchmarks and as agents, parts of AgentBench and AgentBoard as shares of all that there is.
+
+    What is left out are means over the parts, and ratings of arenas, which are no shares.
+    """
+    means = ("abench_oa", "aboard_avg_pr", "aboard_avg_sr")
+    parts = [c for c in map(str, table.columns) if c.startswith(("abench_", "aboard_")) and c not in means]
+    shares = table.assign(**{c: table[c] / 100 for c in parts})
+    chance = {name: value for name, value in CHANCE.items() if name in table}
+    items = {name: value for name, value in ITEMS.items() if name in table}
+    return _finish(melt(shares, [*chance, *parts], chance=chance, n_items=items).dropna(subset="accuracy"))
+
+
 def observational_emergent(table: pd.DataFrame) -> pd.DataFrame:
     """Tasks scored by accuracy or exact match; BLEU, which is no share of items, is left out."""
     table = table[table["metric"] != "bleu"].rename(columns={"score": "accuracy"})
@@ -61,7 +74,14 @@ def emergent_tasks(table: pd.DataFrame) -> pd.DataFrame:
 #: Recipe of each table of benchmark scores.
 EVAL_RECIPES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     recipe.__name__: recipe
-    for recipe in (benchmark_accuracy, emergent_tasks, observational, observational_emergent, observational_post_training)
+    for recipe in (
+        benchmark_accuracy,
+        emergent_tasks,
+        observational,
+        observational_agent,
+        observational_emergent,
+        observational_post_training,
+    )
 }
 
 
