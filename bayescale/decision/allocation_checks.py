@@ -61,8 +61,9 @@ def check_allocation(
     -------
     Review
         ``interior optimum``: the share of draws without an optimum of finite size and data. ``inside the runs``: how far beyond
-        the fitted sizes and tokens it lies. ``iso-FLOP profiles``: the posterior probability, of the tail on which they part,
-        that law and profiles put the optimum alike: at the budget where the two part most, Bonferroni's bound over budgets.
+        the fitted sizes and tokens, and what is held, it lies. ``iso-FLOP profiles``: the posterior probability, of the tail on
+        which they part, that law and profiles put the optimum alike: at the budget where the two part most, Bonferroni's bound
+        over budgets.
 
     Raises
     ------
@@ -83,7 +84,7 @@ def check_allocation(
     """
     optimum = compute_optimal(fit, flops, cost=cost, at=at, seed=seed)
     unit = cost.unit if isinstance(cost, Cost | FittedCost) else "FLOP"
-    findings = [*_interior(optimum, unit), *_inside(fit, optimum, unit), _profiles(fit, profiles, at, seed)]
+    findings = [*_interior(optimum, unit), *_inside(fit, optimum, at or {}, unit), _profiles(fit, profiles, at, seed)]
     return Review(tuple(findings))
 
 
@@ -100,15 +101,15 @@ def _interior(optimum: xr.Dataset, unit: str) -> Iterator[Finding]:
         yield Finding(name, status, f"no interior optimum: {told}", value, FEW if value <= HALF else HALF, advice)
 
 
-def _inside(fit: Fitted, optimum: xr.Dataset, unit: str) -> Iterator[Finding]:
+def _inside(fit: Fitted, optimum: xr.Dataset, at: Mapping[str, float], unit: str) -> Iterator[Finding]:
     name, table, worst = "inside the runs", _rows(fit), (1.0, "")
     if (optimum["p_none"] == 1).any():
         yield Finding(name, Status.NOT_ASSESSED, "not assessed: at a budget no draw has an optimum")
         return
     for point, budget in enumerate(optimum["flops"].to_numpy()):
         beyond = {}
-        for column in ("params", "tokens"):
-            if column in table:
+        for column in ("params", "tokens", *at):
+            if column in table and column in optimum:
                 there = float(optimum[column].isel(point=point).median(skipna=True))
                 low, high = float(table[column].min()), float(table[column].max())
                 if there > high:

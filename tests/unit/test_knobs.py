@@ -132,6 +132,10 @@ def test_an_allocation_is_checked_with_its_knobs_held() -> None:
         check_allocation(rising, BUDGET)
     found = check_allocation(rising, BUDGET, at={"batch": 1e6, "learning_rate": 1e-3})
     assert next(f for f in found if f.check == "interior optimum").status is Status.PASS
+    beyond = check_allocation(rising, BUDGET, at={"batch": 1e9, "learning_rate": 1e-3})
+    message = next(f.message for f in beyond if f.check == "inside the runs")
+    assert "batch" in message
+    assert "times the largest fitted" in message
 
 
 def test_a_limit_of_data_needs_the_knobs_held() -> None:
