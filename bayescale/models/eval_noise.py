@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln
+from scipy.special import ndtr
+from scipy.stats import binom
 
 NoiseName = Literal["normal", "beta", "beta_binomial"]
 NOISES: tuple[NoiseName, ...] = ("normal", "beta", "beta_binomial")
@@ -120,3 +122,18 @@ def draw_scores(noise: NoiseName, rng: np.random.Generator, eta: Any, cells: Cel
     n = np.broadcast_to(np.where(counts, 1 / np.where(counts, cells.per_item, 1.0), 1.0), drawn.shape)
     hits = rng.binomial(np.rint(n).astype(np.int64), drawn) / n
     return np.where(counts, hits, drawn)
+
+
+def draw_scores_on(noise: NoiseName, rng: np.random.Generator, eta: Any, cells: Cells, items: Any) -> Any:
+    """Scores as of :func:`draw_scores` with the noise of the items given: standard normals, alike for the same items."""
+    mean, _, variance = moments(np, eta, cells._replace(per_item=np.zeros_like(cells.per_item)))
+    if noise == "normal":
+        accuracy = mean + np.sqrt(variance) * rng.standard_normal(mean.shape)
+    else:
+        inside = np.clip(mean, _EDGE, 1 - _EDGE)
+        size = np.maximum(inside * (1 - inside) / np.maximum(variance, 1e-8) - 1, 0.1)
+        accuracy = rng.beta(inside * size, (1 - inside) * size)
+    if noise == "beta_binomial":
+        n = np.rint(1 / cells.per_item)
+        return binom.ppf(ndtr(items), n, accuracy) / n
+    return np.clip(accuracy + np.sqrt(mean * (1 - mean) * cells.per_item) * items, 0.0, 1.0)

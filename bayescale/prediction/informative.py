@@ -149,7 +149,8 @@ def p_better(
     of_task(fit, task)
     if kind not in ("mean", "response"):
         raise SpecError("kind: " + unknown("word", str(kind), ("mean", "response")))
-    if isinstance(item_correlation, bool) or not 0 <= item_correlation < 1:
+    known = isinstance(item_correlation, int | float | np.number) and not isinstance(item_correlation, bool)
+    if not known or not 0 <= item_correlation < 1:
         raise SpecError(f"item_correlation lies from 0 to below 1, got {item_correlation!r}")
     for name, point in (("a", a), ("b", b)):
         if not isinstance(point, Mapping) or not all(isinstance(v, str) or np.ndim(v) == 0 for v in point.values()):

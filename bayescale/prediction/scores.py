@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
@@ -18,7 +17,7 @@ from bayescale.data.evals import Evals
 from bayescale.data.schema import FLOP_PER_PARAM_TOKEN, TOKENS_PER_PARAM, near, read_labels, read_numbers, rows_text
 from bayescale.infer.evals_fit import ACCURACY, CapabilityFit, seen_tasks
 from bayescale.models.capability_values import Asked, Floats, Ints, cells_of, logits, new_scores
-from bayescale.models.eval_noise import mean_of
+from bayescale.models.eval_noise import draw_scores_on, mean_of
 from bayescale.models.evals_binding import covariates_of, places, prompting
 from bayescale.prediction.parameters import generator
 
@@ -42,14 +41,11 @@ def score_draws(
     capability = _capability(fit, table, parameters, seed)
     eta = logits(parameters, asked, capability, task_effects(fit, table, asked.task, parameters, seed))
     cells = cells_of(parameters, asked)
-    mean = mean_of(np, eta, cells.floor, cells.ceiling)
     if kind == "mean":
-        values = mean
+        values = mean_of(np, eta, cells.floor, cells.ceiling)
     elif item_correlation:
-        without = replace(asked, per_item=np.zeros_like(asked.per_item))
-        values = new_scores(fit.model.noise, generator(seed, 1), parameters, without, eta)
-        noise = np.sqrt(mean * (1 - mean) * asked.per_item) * _item_noise(asked, mean.shape, item_correlation, seed)
-        values = np.clip(values + noise, 0.0, 1.0)
+        items = _item_noise(asked, eta.shape, item_correlation, seed)
+        values = draw_scores_on(fit.model.noise, generator(seed, 1), eta, cells, items)
     else:
         values = new_scores(fit.model.noise, generator(seed, 1), parameters, asked, eta)
     coords = {POINT: np.arange(len(table)), **{name: (POINT, table[name].to_numpy()) for name in table}}

@@ -141,6 +141,18 @@ class TestBetter:
         alone, together = (bs.p_better(fit, *pair, "hard", item_correlation=c).probability for c in (0.0, 0.8))
         assert 0.5 < alone < together - 0.01
 
+    @pytest.mark.parametrize("noise", ["normal", "beta", "beta_binomial"])
+    def test_noise_that_is_shared_leaves_each_score_its_own_spread(self, noise: Any) -> None:
+        fit = fake_capability_fit(bs.CapabilityModel(1, noise=noise), scores_table().assign(n_items=100), draws=4000)
+        at = {"model": "F1-2", "task": "hard", "n_items": 25}
+        alone, shared = (
+            score_draws(fit, at, "response", "population", 0, item_correlation=c)["accuracy"].to_numpy() for c in (0.0, 0.5)
+        )
+        assert shared.std() == pytest.approx(alone.std(), rel=0.05)
+        assert shared.mean() == pytest.approx(alone.mean(), abs=0.01)
+        if noise == "beta_binomial":
+            np.testing.assert_allclose(shared * 25, np.rint(shared * 25), atol=1e-9)
+
     def test_scores_on_other_items_do_not(self) -> None:
         at = {"model": ["F1-2", "F1-1"], "task": "hard", "n_items": [40, 50]}
         drawn = score_draws(fake(own=1e-9, sd=1e-9, draws=2000), at, "response", "population", 0, item_correlation=0.8)
@@ -158,6 +170,8 @@ class TestBetter:
             bs.p_better(fake(), {"model": "F1-2"}, {"model": "F1-1"}, "esy")
         with pytest.raises(SpecError, match="item_correlation"):
             bs.p_better(fake(), {"model": "F1-2"}, {"model": "F1-1"}, "easy", item_correlation=1.0)
+        with pytest.raises(SpecError, match="item_correlation"):
+            bs.p_better(fake(), {"model": "F1-2"}, {"model": "F1-1"}, "easy", item_correlation="0.5")  # type: ignore[arg-type]  # on purpose
         with pytest.raises(SpecError, match="kind"):
             bs.p_better(fake(), {"model": "F1-2"}, {"model": "F1-1"}, "easy", kind="score")
 
