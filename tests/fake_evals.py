@@ -12,6 +12,7 @@ import xarray as xr
 from bayescale.data.evals import as_evals
 from bayescale.infer.evals_fit import (
     ACCURACY,
+    FORECAST,
     SCORE,
     CapabilityFit,
     asked_of,
@@ -22,7 +23,8 @@ from bayescale.infer.evals_fit import (
 )
 from bayescale.infer.tree import draws_dataset
 from bayescale.models.capability import CapabilityModel
-from bayescale.models.capability_values import logits, new_scores
+from bayescale.models.capability_values import cells_of, logits, new_scores
+from bayescale.models.eval_noise import mean_of
 from bayescale.models.evals_binding import EvalsBinding, bind_evals
 from tests.fakes import scattered
 
@@ -99,6 +101,10 @@ def fake_capability_fit(
     asked, who = asked_of(binding), binding.cell[:, 2]
     eta = logits(flat, asked, capability.reshape(-1, models, factors)[:, who], np.zeros((chains * draws, len(who))))
     again = new_scores(model.noise, rng, flat, asked, eta).reshape(*shape, -1)
+    cells = cells_of(flat, asked)
+    by_model = np.eye(models)[who] / np.bincount(who)
+    latents[FORECAST] = (mean_of(np, eta, cells.floor, cells.ceiling) @ by_model).reshape(*shape, models)
+    latent_dims[FORECAST] = ("model",)
     coords = coordinates(binding) | {SCORE: evals.table.index.to_numpy()}
     observed = xr.Dataset({ACCURACY: (SCORE, evals.table["accuracy"].to_numpy())}, coords={SCORE: coords[SCORE]})
     tree = xr.DataTree.from_dict(

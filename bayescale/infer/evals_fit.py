@@ -29,6 +29,8 @@ from bayescale.models.evals_binding import EvalsBinding, bind_evals
 
 #: Name of what is measured, and of the dimension of the rows of the table.
 ACCURACY, SCORE = "accuracy", "score"
+#: Of each model, over its scores: convergence is judged on it beside what models share.
+FORECAST = "mean_accuracy"
 
 #: The sampler by default: a slope takes milliseconds, so there are no more draws than the convergence rule needs, and no chain
 #: waits for one in a narrow place.
@@ -49,9 +51,10 @@ class CapabilityFit:
         What was seen.
     tree : DataTree
         Draws: ``posterior`` holds what models share (``loading``, ``intercept``, ``effect``, ``family_sd`` …), ``latents`` what
-        they have of their own (``capability`` (model, factor), ``family_effect`` (family, factor), ``task_effect`` (family,
-        task), ``log_ratio`` (family)); beside them ``prior``, ``prior_predictive``, ``sample_stats``, ``log_likelihood``,
-        ``log_prior``, ``posterior_predictive``, ``observed_data``, ``constant_data``.
+        they have of their own: ``capability`` (model, factor), ``family_effect`` (family, factor), ``task_effect`` (family,
+        task), ``log_ratio`` (family), and the ``mean_accuracy`` (model) over the scores that a model has. Beside them
+        ``prior``, ``prior_predictive``, ``sample_stats``, ``log_likelihood``, ``log_prior``, ``posterior_predictive``,
+        ``observed_data``, ``constant_data``.
     """
 
     model: CapabilityModel
@@ -65,8 +68,8 @@ class CapabilityFit:
 
     @cached_property
     def convergence(self) -> Convergence:
-        """Diagnostics of every scalar parameter that is estimated."""
-        estimated = only_estimated(self.posterior, self.binding)
+        """Diagnostics of every scalar parameter that is estimated, and of the mean accuracy that each model is said to have."""
+        estimated = only_estimated(self.posterior, self.binding).assign({FORECAST: self.latents[FORECAST]})
         return diagnose(estimated, self.tree["sample_stats"]["diverging"].to_numpy())
 
     @property
@@ -110,7 +113,9 @@ def fit_evals(
         made = programs(model, sampler, design, ACCURACY)
 
         def judge(results: dict[str, Any], names: Collection[str] | None) -> Convergence:
-            return diagnose(only_estimated(draws_dataset(results["parameters"], dims, coords), binding), names=names)
+            estimated = only_estimated(draws_dataset(results["parameters"], dims, coords), binding)
+            said = {FORECAST: mean_accuracy(binding, results["mean"])}
+            return diagnose(estimated.merge(draws_dataset(said, {FORECAST: ("model",)}, coords)), names=names)
 
         reported = growing(lambda flat: finish(made, flat, design))
         drawn = sample(made, design, sampler, seed, reported, judge, report)
@@ -161,6 +166,13 @@ def only_estimated(posterior: xr.Dataset, binding: EvalsBinding) -> xr.Dataset:
         if entries:
             out = out.assign({name: ((CHAIN, DRAW, dim), kept)}).assign_coords({dim: entries})
     return out
+
+
+def mean_accuracy(binding: EvalsBinding, mean: np.ndarray) -> np.ndarray:
+    """Mean over the scores of each model (chain, draw, model), from accuracies (chain, draw, repeat, slot, model)."""
+    mask = np.asarray(binding.design.mask)[..., : len(binding.models)].astype(float)
+    average: np.ndarray = np.einsum("cdrsm,rsm->cdm", mean[..., : mask.shape[-1]], mask) / mask.sum((0, 1))
+    return average
 
 
 def asked_of(binding: EvalsBinding) -> Asked:
@@ -228,8 +240,10 @@ def _latents(binding: EvalsBinding, results: dict[str, Any], coords: dict[str, A
         "capability": results["capability"][:, :, :models],
         "family_effect": results["family_effect"][:, :, :families],
         "log_ratio": results["log_ratio"][:, :, :families],
+        FORECAST: mean_accuracy(binding, results["mean"]),
     }
     dims: Dims = {"capability": ("model", "factor"), "family_effect": ("family", "factor"), "log_ratio": ("family",)}
+    dims[FORECAST] = ("model",)
     if binding.model.task_effects:
         # A family's effect on a task that none of its models was scored on is not there: it is drawn when it is asked for.
         shape = (*found["log_ratio"].shape, len(binding.tasks))

@@ -54,6 +54,12 @@ class Programs:
         How often the search for the mode may begin anew where it got stuck.
     each : callable
         How energies that do not depend on one another are computed: ``map``, or in threads where one takes milliseconds.
+    spread : float
+        How far apart chains start, in standard deviations of the whitened coordinates.
+
+    Notes
+    -----
+    States are what ``blank`` and ``advance`` make of them: those of chains in threads of their own have the step size first.
     """
 
     sites: tuple[Site, ...]
@@ -68,6 +74,7 @@ class Programs:
     windows: int | None = None
     restarts: int = 0
     each: Each = map
+    spread: float = 1.0
 
 
 def programs(model: ScalingModel | CapabilityModel, sampler: Sampler, design: AnyDesign, response: str) -> Programs:
@@ -105,13 +112,15 @@ def _for_scores(model: CapabilityModel, sampler: Sampler, design: AnyDesign, res
             return replace(design, start=found(flat, design))
 
         # Far from the posterior the mode of what is integrated out may jump, which ends a search along a line.
-        _MADE[key] = replace(made, settle=settle, windows=1, restarts=_RESTARTS, each=in_threads)
+        _MADE[key] = replace(made, settle=settle, windows=1, restarts=_RESTARTS, each=in_threads, spread=_APART)
     return _MADE[key]
 
 
 _MADE: dict[Any, Programs] = {}
 
 _CHAINS, _RESTARTS = "chains", 5
+#: Chains of one window of warm-up start wider than the posterior is, so that their agreement says something.
+_APART = 2.0
 
 #: XLA's optimiser takes longer than the programs run: some of it for the one that runs for seconds, none for the others. Sums
 #: over runs are left whole: the trees of partial sums that the CPU's compiler makes of them are not fused with what is summed.

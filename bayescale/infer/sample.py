@@ -91,7 +91,7 @@ def sample(
     held = scales_to_hold(made.sites, int(np.asarray(design.mask).sum()))
     mode, hessian = find_mode(lambda at: made.energy_and_slope(at, design), prior[:32], held, made.restarts, made.each)
     white, design = whiten(mode, hessian), made.settle(mode, design)
-    z = rng.standard_normal((chains, dimension(made.sites)))
+    z = made.spread * rng.standard_normal((chains, dimension(made.sites)))
     kept: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
     done = 0
     keys: np.ndarray

@@ -12,6 +12,9 @@ import numpy as np
 
 from bayescale.core.numerics import double_precision, to_numpy
 
+#: Threads hold arrays of their own: more of them than a fit has chains, or a few times that, would only cost memory.
+_MOST = 16
+
 
 def in_threads[Item, Result](task: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """What ``map`` gives, several at once; each in float64, which JAX switches on for a thread, not for a process."""
@@ -20,8 +23,17 @@ def in_threads[Item, Result](task: Callable[[Item], Result], items: Iterable[Ite
         with double_precision():
             return task(item)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(min(_MOST, processors()))
+    try:
         return list(pool.map(one, items))
+    finally:
+        # After an error, and after Ctrl-C, nobody waits for what is still computed.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def processors() -> int:
+    """Processors that this process may use, where the system says which."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def advance_each(advance: Callable[..., Any]) -> Callable[..., Any]:
