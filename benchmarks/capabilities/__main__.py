@@ -7,7 +7,7 @@ families: the larger models of a family of which the one or the two smallest are
 
 bundled: the largest model of every family of three sizes or more, in the bundled tables.
 
-choose: how the number of factors and the noise were chosen, inside the training models of the targets.
+choose: numbers of factors and kinds of noise compared, inside the training models of the targets.
 
 speed: seconds to fit the standard benchmarks of all models at default settings, and whether the chains agree (same folder).
 """
