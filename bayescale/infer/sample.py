@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bayescale.core.numerics import to_numpy
-from bayescale.infer.convergence import MAX_DIVERGENT, Agreement, Convergence
+from bayescale.infer.convergence import MAX_DIVERGENT, MIN_ESS, Agreement, Convergence
 from bayescale.infer.density import dimension
 from bayescale.infer.mode import find_mode, scales_to_hold
 from bayescale.infer.programs import AnyDesign, Programs
@@ -19,6 +19,13 @@ from bayescale.infer.whitening import learn, whiten
 #: Windows of warm-up, after each of which the whitening is learnt anew: more where the mode tells little of the shape, with a
 #: population in the model, whose spread it cannot tell, or with many parameters.
 WINDOWS, WINDOWS_OF_MANY, MANY = 2, 4, 20
+
+#: How often the shape is learnt anew where the mode told it, and sampling begun again: draws of chains that were in different
+#: places tell it badly too.
+MOST_SHAPES = 2
+
+#: Draws a parameter from which on they tell the shape better than the mode does.
+TOLD = 20
 
 #: How often the step is halved, and sampling begun again, because too many draws diverge.
 MOST_HALVINGS = 2
@@ -117,7 +124,7 @@ def sample(
                 settled = settled.reshape(-1, settled.shape[-1])
                 white, design = learn(settled), made.settle(np.median(settled, axis=0), design)
                 z = white.z(warm[-1][:, -1])
-        halvings, stretch, by_mode = 0, 1.0, windows == 1
+        halvings, stretch, shapes = 0, 1.0, MOST_SHAPES if windows == 1 else 0
         results: dict[str, Any] = {}
         judged: Convergence | None = None
         while judged is None or (len(kept) < most and judged.agreement is Agreement.NEAR):
@@ -136,9 +143,9 @@ def sample(
             else:
                 results = finish(join(kept))
                 judged = _judged(judge, results, judged, last=len(kept) >= most)
-            if judged is not None and by_mode and judged.agreement is Agreement.APART:
+            if judged is not None and shapes and _misshapen(judged, dimension(made.sites)):
                 # The mode told the shape of the posterior badly: warm up once more, in that of these draws.
-                drawn, by_mode, judged = join(kept), False, None
+                drawn, shapes, judged = join(kept), shapes - 1, None
                 flat = drawn.reshape(-1, drawn.shape[-1])
                 white, design = learn(flat), made.settle(np.median(flat, axis=0), design)
                 z = white.z(drawn[:, -1])
@@ -168,6 +175,12 @@ def _judged(
         if found.agreement is Agreement.NEAR:
             return found
     return judge(results, None)
+
+
+def _misshapen(judged: Convergence, dim: int) -> bool:
+    """Whether chains are in different places, or slow where their draws tell the shape better than the mode did."""
+    slow = judged.worst_ess < 0.75 * MIN_ESS and judged.draws >= TOLD * dim
+    return judged.agreement is Agreement.APART or (judged.agreement is Agreement.NEAR and slow)
 
 
 def _divergent(kept: list[tuple[np.ndarray, dict[str, np.ndarray]]]) -> float:

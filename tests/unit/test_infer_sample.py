@@ -15,7 +15,7 @@ from bayescale.core.errors import SpecError
 from bayescale.infer.convergence import Agreement, Convergence
 from bayescale.infer.density import Site
 from bayescale.infer.programs import Programs
-from bayescale.infer.sample import WINDOWS, Draws, sample
+from bayescale.infer.sample import MOST_SHAPES, WINDOWS, Draws, sample
 from bayescale.infer.samplers import CHUNK, WINDOW, Hmc, Nuts
 
 DESIGN = SimpleNamespace(mask=np.ones(100, dtype=bool))
@@ -55,8 +55,8 @@ class Chains:
         return (step,), (flat, {"diverging": bad, "energy": flat[..., 0]})
 
 
-def found(r_hat: float) -> Convergence:
-    return Convergence(pd.DataFrame({"r_hat": [r_hat], "ess_bulk": 500.0, "ess_tail": 500.0}, index=["a"]), 0, 1000)
+def found(r_hat: float, size: float = 500.0, draws: int = 1000) -> Convergence:
+    return Convergence(pd.DataFrame({"r_hat": [r_hat], "ess_bulk": size, "ess_tail": size}, index=["a"]), 0, draws)
 
 
 AGREED, NEAR, APART = found(1.0), found(1.05), found(2.0)
@@ -158,11 +158,34 @@ def test_where_the_mode_alone_gave_the_shape_it_is_learnt_from_draws_that_disagr
     assert not np.isin(told[0], drawn.flat).any()
 
 
-def test_it_is_learnt_anew_once() -> None:
+def test_it_is_learnt_anew_so_often_and_no_more() -> None:
     chains = Chains("a_mu", "a_tau", "a")
     chains.programs = replace(chains.programs, windows=1)
     assert run(chains, judge=lambda _: APART).judged is APART
-    assert sum(chains.began) == 2
+    assert sum(chains.began) == 1 + MOST_SHAPES
+
+
+@pytest.mark.parametrize(
+    ("first", "anew"),
+    [
+        (found(1.0, size=200.0), True),
+        # More of the same is the shorter way.
+        (found(1.0, size=350.0), False),
+        # So few draws tell the shape no better than the mode.
+        (found(1.0, size=200.0, draws=50), False),
+    ],
+)
+def test_slow_chains_begin_anew_in_the_shape_of_their_draws(first: Convergence, anew: bool) -> None:
+    chains, told = Chains("a_mu", "a_tau", "a"), []
+    chains.programs = replace(chains.programs, windows=1)
+
+    def judge(results: dict[str, np.ndarray]) -> Convergence:
+        told.append(results["flat"].shape[1])
+        return first if len(told) == 1 else AGREED
+
+    drawn = run(chains, judge=judge)
+    assert (sum(chains.began) == 2) is anew
+    assert drawn.flat.shape[1] == (200 if anew else 250)
 
 
 def test_too_many_divergences_shorten_the_step_and_begin_again() -> None:
