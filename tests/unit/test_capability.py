@@ -84,6 +84,15 @@ def test_effects_of_families_are_larger_on_steep_tasks_a_priori(fitted: bs.Capab
     assert 0.45 < np.corrcoef(steep, size)[0, 1] < 0.85
 
 
+def test_convergence_is_judged_on_what_is_said_of_each_model_too(fitted: bs.CapabilityFit) -> None:
+    table = fitted.data.table
+    said = bs.predict(fitted, fitted.data, kind="mean")["accuracy"].to_numpy()
+    model = str(table["model"].iloc[0])
+    expected = said[..., (table["model"] == model).to_numpy()].mean(-1)
+    np.testing.assert_allclose(fitted.latents["mean_accuracy"].sel(model=model), expected, rtol=1e-8)
+    assert f"mean_accuracy[{model}]" in fitted.convergence.table.index
+
+
 def test_each_draw_is_reported_once() -> None:
     asked = []
 
