@@ -24,8 +24,9 @@ WINDOWS, WINDOWS_OF_MANY, MANY = 2, 4, 20
 #: places tell it badly too.
 MOST_SHAPES = 2
 
-#: Draws a parameter from which on they tell the shape better than the mode does.
-TOLD = 20
+#: Draws a parameter from which on they are trusted to tell the shape better than the mode does, and the share of the effective
+#: sample size that is wanted below which beginning again in that shape is taken for the shorter way.
+TOLD, SLOW = 20, 0.75
 
 #: How often the step is halved, and sampling begun again, because too many draws diverge.
 MOST_HALVINGS = 2
@@ -179,7 +180,7 @@ def _judged(
 
 def _misshapen(judged: Convergence, dim: int) -> bool:
     """Whether chains are in different places, or slow where their draws tell the shape better than the mode did."""
-    slow = judged.worst_ess < 0.75 * MIN_ESS and judged.draws >= TOLD * dim
+    slow = judged.worst_ess < SLOW * MIN_ESS and judged.draws >= TOLD * dim
     return judged.agreement is Agreement.APART or (judged.agreement is Agreement.NEAR and slow)
 
 

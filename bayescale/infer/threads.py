@@ -56,7 +56,7 @@ def advance_each(advance: Callable[..., Any]) -> Callable[..., Any]:
             state = tuple(leaf[i] for leaf in states)
             return to_numpy(advance(state, begin, stretches[i], keys[i], z[i], design, white))
 
-        return _stacked(in_threads(one, range(len(steps))))
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *in_threads(one, range(len(steps))))
 
     return call
 
@@ -70,7 +70,3 @@ def finish_each(finish: Callable[..., Any], draws: int) -> Callable[..., Any]:
         return jax.tree.map(lambda *a: np.concatenate(a), *found)
 
     return call
-
-
-def _stacked(trees: list[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
-from bayescale.core.errors import DataError, SpecError, unknown
+from bayescale.core.errors import DataError
 from bayescale.core.names import CHAIN, DRAW, POINT
 from bayescale.infer.fit import Fit
 from bayescale.models.discrepancy import RunEffect
@@ -21,11 +21,10 @@ from bayescale.prediction.mixing import Labels, fits_of, mixed_draws, one_noise_
 from bayescale.prediction.noise import new_runs, noise_scale
 from bayescale.prediction.parameters import Unseen, generator, parameter_draws
 from bayescale.prediction.points import At, Fitted, columns_to_forecast, read_points
-from bayescale.prediction.predict import mean_at
+from bayescale.prediction.predict import Kind, check_kind, mean_at
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Kind = Literal["mean", "response"]
 
 #: Draws that a covariance is taken over, spread evenly over the chains; more cost time and tell it little better.
 MOST_DRAWS = 1000
@@ -139,8 +138,7 @@ def joint_normal(
     expected squared error least :cite:p:`schaefer2005`, with ``(1 - r^2)^2 / draws`` for that of each, so that many candidates
     do not find, by chance of few draws, one that seems to tell much.
     """
-    if kind not in ("mean", "response"):
-        raise SpecError("kind: " + unknown("word", str(kind), ("mean", "response")))
+    check_kind(kind)
     drawn = joint_draws(fit, candidates, target, unseen=unseen, seed=seed)
     asked = drawn[ASKED].to_numpy()
     flat = {str(n): v.transpose(CHAIN, DRAW, POINT).to_numpy().reshape(-1, len(asked)) for n, v in drawn.data_vars.items()}

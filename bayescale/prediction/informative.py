@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
-from bayescale.core.errors import SpecError, unknown
+from bayescale.core.errors import SpecError
 from bayescale.core.names import CHAIN, DRAW
 from bayescale.infer.evals_fit import ACCURACY, CapabilityFit
 from bayescale.models.capability_values import cells_of
 from bayescale.models.eval_noise import moments
-from bayescale.prediction.predict import Kind
+from bayescale.prediction.predict import Kind, check_kind
 from bayescale.prediction.score_curves import flat_parameters, new_model_points, of_task, require_scores
 from bayescale.prediction.scores import asked_at, score_draws
 
@@ -147,8 +147,7 @@ def p_better(
     """
     fit = require_scores(fit, "p_better")
     of_task(fit, task)
-    if kind not in ("mean", "response"):
-        raise SpecError("kind: " + unknown("word", str(kind), ("mean", "response")))
+    check_kind(kind)
     known = isinstance(item_correlation, int | float | np.number) and not isinstance(item_correlation, bool)
     if not known or not 0 <= item_correlation < 1:
         raise SpecError(f"item_correlation lies from 0 to below 1, got {item_correlation!r}")

@@ -78,8 +78,7 @@ def predict(
     >>> bs.predict(fitted, {"params": [7e9, 7e10]})["loss"].dims
     ('chain', 'draw', 'point')
     """
-    if kind not in ("mean", "response"):
-        raise SpecError("kind: " + unknown("word", str(kind), ("mean", "response")))
+    check_kind(kind)
     if unseen not in ("population", "error"):
         raise SpecError("unseen: " + unknown("word", str(unseen), ("population", "error")))
     if isinstance(fit, CapabilityFit):
@@ -89,6 +88,12 @@ def predict(
     if isinstance(at, Evals):
         raise SpecError("expected points of a law, got scores (Evals): a CapabilityModel foretells those")
     return mixed_draws(fit, seed, lambda one, labels: _draws(one, labels, at, kind, unseen, seed))
+
+
+def check_kind(kind: object) -> None:
+    """Refuse a word that is none of a kind of draws."""
+    if kind not in ("mean", "response"):
+        raise SpecError("kind: " + unknown("word", str(kind), ("mean", "response")))
 
 
 def _draws(fit: Fit, labels: Labels, at: At, kind: Kind, unseen: Unseen, seed: int) -> xr.Dataset:

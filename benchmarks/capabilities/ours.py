@@ -32,8 +32,8 @@ def forecast(block: Block, seed: int, model: bs.CapabilityModel = LOCKED, *, apa
     Parameters
     ----------
     apart : bool
-        Whether a task asked in another way, or measured by others, is a task of its own. In the bundled tables half of these
-        ways have seven models or fewer: there they are one task, with effects of the prompt and of the source.
+        Whether a task asked in another way, or measured by others, is a task of its own. In the bundled tables many
+        of these ways have few models: there they are one task, with effects of the prompt and of the source.
     """
     train, test = block.train, block.test
     if apart:

@@ -171,7 +171,7 @@ class TestBetter:
         with pytest.raises(SpecError, match="item_correlation"):
             bs.p_better(fake(), {"model": "F1-2"}, {"model": "F1-1"}, "easy", item_correlation=1.0)
         with pytest.raises(SpecError, match="item_correlation"):
-            bs.p_better(fake(), {"model": "F1-2"}, {"model": "F1-1"}, "easy", item_correlation="0.5")  # type: ignore[arg-type]  # on purpose
+            bs.p_better(fake(), {"model": "F1-2"}, {"model": "F1-1"}, "easy", item_correlation="half")
         with pytest.raises(SpecError, match="kind"):
             bs.p_better(fake(), {"model": "F1-2"}, {"model": "F1-1"}, "easy", kind="score")
 
