@@ -20,10 +20,11 @@ from bayescale.decision.utility import Utility
 from bayescale.infer.evals_fit import CapabilityFit
 from bayescale.models.scaling import ScalingModel
 from bayescale.prediction.cost import Cost
-from bayescale.prediction.design_of_runs import Choice, Joint, Kind, alone, choose, joint_normal
+from bayescale.prediction.design_of_runs import Choice, Joint, alone, choose, joint_normal
 from bayescale.prediction.mixing import fits_of
 from bayescale.prediction.parameters import Unseen
 from bayescale.prediction.points import At, Fitted, as_frame
+from bayescale.prediction.predict import Kind
 from bayescale.prediction.prior_draws import prior_fit
 
 Array = NDArray[np.float64]
