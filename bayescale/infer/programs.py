@@ -37,6 +37,7 @@ class Programs:
     prior : callable (keys, design) -> flat draws
         One prior draw a key.
     energy_and_slope : callable (flat, design) -> (energy, gradient)
+        What the mode is the least of.
     blank : callable (keys, z, design, whitening) -> states
         States of the right shapes, all zero.
     advance : callable (states, begin, stretch, keys, z, design, whitening) -> (states, draws)
@@ -50,6 +51,8 @@ class Programs:
         The table with what a model computes by iteration started from where it is at this point.
     windows : int, optional
         Windows of warm-up, where the number of parameters does not tell how many they should be.
+    holds : bool
+        Whether scales stay where they are in the search for the mode, where they may have none.
     restarts : int
         How often the search for the mode may begin anew where it got stuck.
     each : callable
@@ -72,6 +75,7 @@ class Programs:
     finish: Callable[..., Any]
     settle: Callable[[Any, Any], Any] = lambda flat, design: design
     windows: int | None = None
+    holds: bool = True
     restarts: int = 0
     each: Each = map
     spread: float = 1.0
@@ -112,7 +116,7 @@ def _for_scores(model: CapabilityModel, sampler: Sampler, design: AnyDesign, res
             return replace(design, start=found(flat, design))
 
         # Far from the posterior the mode of what is integrated out may jump, which ends a search along a line.
-        _MADE[key] = replace(made, settle=settle, windows=1, restarts=_RESTARTS, each=in_threads, spread=_APART)
+        _MADE[key] = replace(made, settle=settle, windows=1, holds=False, restarts=_RESTARTS, each=in_threads, spread=_APART)
     return _MADE[key]
 
 
@@ -142,6 +146,7 @@ def _make(
     sites = latent_sites(model, design)
     # The inner jit is traced once and shared by every program that calls it.
     energy: Callable[..., Any] = jax.jit(potential(model, sites))
+    sought = potential(partial(model, searching=True), sites) if searches else energy
     often = _RUN_OFTEN if searches else _RUN_ONCE
 
     def started(key: Any, z: Any, design: AnyDesign, white: Whitening) -> tuple[Any, Any]:
@@ -195,7 +200,7 @@ def _make(
     made = Programs(
         sites=sites,
         prior=exported(jax.vmap(prior, (0, None)), _RUN_ONCE, known and f"prior {known}"),
-        energy_and_slope=exported(jax.value_and_grad(energy), often, known and f"energy {known}"),
+        energy_and_slope=exported(jax.value_and_grad(sought), often, known and f"energy {known}"),
         blank=exported(blanks, _RUN_ONCE, known and f"blank {known}"),
         advance=exported(advances, _RUN_OFTEN, known and f"advance {known}"),
         blank_many=exported(jax.vmap(blanks), _RUN_ONCE, known and f"blank many {known}"),

@@ -96,7 +96,7 @@ def sample(
     first, least = windows * (WINDOW // CHUNK), -(-sampler.draws // CHUNK)
     most = max(least, -(-(sampler.max_draws or 4 * sampler.draws) // CHUNK))
     report(0, first + least, "finding the mode")
-    held = scales_to_hold(made.sites, int(np.asarray(design.mask).sum()))
+    held = scales_to_hold(made.sites, int(np.asarray(design.mask).sum())) if made.holds else np.zeros(prior.shape[1], bool)
     mode, hessian = find_mode(lambda at: made.energy_and_slope(at, design), prior[:32], held, made.restarts, made.each)
     white, design = whiten(mode, hessian), made.settle(mode, design)
     z = made.spread * rng.standard_normal((chains, dimension(made.sites)))

@@ -133,7 +133,9 @@ class CapabilityModel:
         sites |= {"ceiling_latent": "ceiling", "first_loading_latent": "loading"}
         return sites | ({"task_sd_median": "task_sd_median"} if self.task_effects else {})
 
-    def __call__(self, design: EvalsDesign, response: str = "accuracy", *, pointwise: bool = False) -> None:
+    def __call__(
+        self, design: EvalsDesign, response: str = "accuracy", *, pointwise: bool = False, searching: bool = False
+    ) -> None:
         """Run as a NumPyro model.
 
         Parameters
@@ -144,9 +146,12 @@ class CapabilityModel:
             Name under which results are recorded.
         pointwise : bool
             Record a draw of what is integrated out, and the log density of each score given the others.
+        searching : bool
+            Count the density by volumes of loadings, not of the coordinates that are sampled: it has its mode where the
+            posterior is.
         """
         tasks = design.chance.shape[0]
-        loading = _loadings(self.factors, tasks)
+        loading = _loadings(self.factors, tasks, searching=searching)
         numpyro.deterministic("loading", loading)
         intercept = numpyro.sample("intercept", dist.Normal(0.0, _INTERCEPT_SD).expand([tasks]).to_event(1))
         towards = np.zeros((self.factors, len(self.covariate_names)))
@@ -215,7 +220,7 @@ def _by_task(name: str, median: float, unit: Any) -> Any:
     return numpyro.sample(name, dist.LogNormal(jnp.log(common * unit), TASK_LOG_SD).to_event(1))
 
 
-def _loadings(factors: int, tasks: int) -> Any:
+def _loadings(factors: int, tasks: int, *, searching: bool) -> Any:
     """Loadings (task, factor): lower triangular, the first anchor 1 on the first factor, every other task positive on it."""
     first = numpyro.sample("first_loading_latent", dist.LogNormal(0.2, _LOADING_SD).expand([tasks - 1]).to_event(1))
     columns = [jnp.concatenate([jnp.ones(1), first])]
@@ -229,6 +234,9 @@ def _loadings(factors: int, tasks: int) -> Any:
             # Data tell the ratios of a later factor's loadings; its scale, and with it all of them, trades with its spreads.
             ratios = dist.Normal(0.0, _LOADING_SD / anchor).expand([tasks - k - 1]).to_event(1)
             parts.append(anchor * numpyro.sample(f"loading_{k + 1}_latent", ratios))
+            if searching:
+                # The ratios of many tasks that data say little of are densest where the anchor's loading is beyond reason.
+                numpyro.factor(f"volume_{k + 1}", -(tasks - k - 1) * jnp.log(anchor))
         columns.append(jnp.concatenate(parts))
     return jnp.stack(columns, -1)
 
