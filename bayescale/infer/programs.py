@@ -89,17 +89,20 @@ def programs(model: ScalingModel | CapabilityModel, sampler: Sampler, design: An
     sizes = tuple((name, slot.share.shape, tuple(p.shape for p in slot.parents)) for name, slot in design.slots.items())
     # A law is its text by equality; here it is the function itself, whose helpers may have been defined anew.
     key = (model, model.law.function, sampler.compiled, response, sizes)
-    if key not in _MADE:
+
+    def make() -> Programs:
         # A law of the user's may call code that no digest of ours covers: its programs are not kept on disk.
         ours = model.law.function.__module__.startswith("bayescale.")
         known = f"{to_spec(model)} {sampler.compiled} {response}" if ours else ""
-        _MADE[key] = _make(partial(model, response=response), sampler, design, response, model.assumptions, known)
-    return _MADE[key]
+        return _make(partial(model, response=response), sampler, design, response, model.assumptions, known)
+
+    return _kept(_OF_RUNS, _MOST_OF_RUNS, key, make)
 
 
 def _for_scores(model: CapabilityModel, sampler: Sampler, design: AnyDesign, response: str) -> Programs:
     key = (model, sampler.compiled, response, tuple(leaf.shape for leaf in jax.tree.leaves(design)))
-    if key not in _MADE:
+
+    def make() -> Programs:
         known = f"{model} {sampler.compiled} {response}"
         bare = partial(model, response=response)
         made = _make(bare, sampler, design, response, model.assumptions, known, searches=True)
@@ -116,11 +119,25 @@ def _for_scores(model: CapabilityModel, sampler: Sampler, design: AnyDesign, res
             return replace(design, start=found(flat, design))
 
         # Far from the posterior the mode of what is integrated out may jump, which ends a search along a line.
-        _MADE[key] = replace(made, settle=settle, windows=1, holds=False, restarts=_RESTARTS, each=in_threads, spread=_APART)
-    return _MADE[key]
+        return replace(made, settle=settle, windows=1, holds=False, restarts=_RESTARTS, each=in_threads, spread=_APART)
+
+    return _kept(_OF_SCORES, _MOST_OF_SCORES, key, make)
 
 
-_MADE: dict[Any, Programs] = {}
+def _kept(made: dict[Any, Programs], most: int, key: Any, make: Callable[[], Programs]) -> Programs:
+    """What was made for this key, or is made now; of others those used last are kept."""
+    found = made.pop(key, None) or make()
+    made[key] = found
+    while len(made) > most:
+        del made[next(iter(made))]
+    return found
+
+
+_OF_RUNS: dict[Any, Programs] = {}
+_OF_SCORES: dict[Any, Programs] = {}
+#: Programs of runs and of scores that are kept. A system gives a process some 65,000 pieces of memory; compiled, those of a law
+#: take 1,000 to 2,000 of them, those of scores 4,000, and the compiler ends the process when there are no more.
+_MOST_OF_RUNS, _MOST_OF_SCORES = 16, 4
 
 _CHAINS, _RESTARTS = "chains", 5
 #: Chains of one window of warm-up start wider than the posterior is, so that their agreement says something.

@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
 
 import bayescale as bs
 from bayescale.core.errors import DataError, SpecError
+from bayescale.core.numerics import double_precision
 from bayescale.infer.finish import growing
+from bayescale.infer.mode import find_mode
+from bayescale.infer.programs import programs
+from bayescale.infer.sample import random_keys
 from bayescale.models.evals_binding import bind_evals
 from bayescale.models.spec import capability_from_spec, capability_spec
 from benchmarks.capabilities.recovery import replicates
@@ -111,6 +116,29 @@ def test_each_draw_is_reported_once() -> None:
 def _mean(found: Any) -> np.ndarray:
     values: np.ndarray = found["accuracy"].mean(("chain", "draw")).to_numpy()
     return values
+
+
+def test_the_mode_of_many_weakly_seen_tasks_is_where_loadings_are_plausible() -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        (f"F{f}", f"F{f}-{i}", 10 ** (9 + i), 1e12, f"T{t:02}", rng.binomial(200, 0.3 + 0.1 * i) / 200, 200, 0.0)
+        for f in range(3)
+        for i in range(3)
+        for t in (0, 1, *range(2 + 8 * f, 10 + 8 * f))
+    ]
+    table = pd.DataFrame(rows, columns=["family", "model", "params", "tokens", "task", "accuracy", "n_items", "chance"])
+    model = bs.CapabilityModel(2)
+    binding = bind_evals(model, bs.Evals.from_frame(table))
+    with double_precision():
+        design = jax.tree.map(jax.numpy.asarray, binding.design)
+        made = programs(model, bs.Hmc(), design, "accuracy")
+        prior = np.asarray(made.prior(random_keys(rng, 8), design))
+        free = np.zeros(prior.shape[1], dtype=bool)
+        mode, _ = find_mode(lambda at: made.energy_and_slope(at, design), prior, free, made.restarts)
+        slope = np.asarray(made.energy_and_slope(mode, design)[1])
+    (anchor,) = (site for site in made.sites if site.name == "anchor_loading_latent")
+    assert abs(mode[anchor.start]) < 3  # of its logarithm
+    assert np.abs(slope).max() < 0.01
 
 
 def test_forecasts_of_fitted_and_of_new_models(fitted: bs.CapabilityFit) -> None:
