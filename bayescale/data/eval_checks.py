@@ -19,6 +19,8 @@ SCALES = ("params", "tokens", "flops")
 
 #: Sizes of one model that differ by less than this share are taken for the same number.
 _SAME = 0.01
+#: A score so far below chance is no guess: three standard errors of 250 guesses between two answers.
+_FAR_BELOW = 0.1
 _SHOWN = 3
 
 
@@ -129,6 +131,14 @@ def _chances(table: pd.DataFrame, notes: list[str]) -> list[str]:
         notes.append(
             f"{int(below.sum())} scores lie below chance ({rows_text(table.index[below])}): allowed, since a model that "
             "guesses does so half of the time"
+        )
+    failed = table["accuracy"] < table["chance"] - _FAR_BELOW
+    if failed.any():
+        tasks = sorted(table.loc[failed, "task"].astype(str).unique())
+        notes.append(
+            f"{int(failed.sum())} scores of {_list(tasks)} lie more than {_FAR_BELOW} below chance "
+            f"({rows_text(table.index[failed])}): answers that were not understood, it may be, for which chance is no floor; "
+            "give that way of asking a task name of its own with chance 0"
         )
     return faults
 

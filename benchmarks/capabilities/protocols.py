@@ -187,10 +187,15 @@ def families(folds: int | None = GROUPS) -> Iterator[Block]:
             yield _block(name, label, table, table.family.isin(group) & (rank >= seen))
 
 
+#: A shown score so far below chance is no guess, but an answer that was not understood; items where a table names no number.
+_FAILED, _ITEMS = 0.1, 250
+
+
 def bundled() -> Iterator[Block]:
     """The largest model of every family of three sizes or more with known compute, hidden with all its scores.
 
-    A cell is forecast where the family has three sizes or more in that task, asked and measured in the same way.
+    A cell is forecast where the family has three sizes or more in that task, asked and measured in the same way. Where a score
+    that is shown lies 0.1 below chance, chance is no floor of that way of asking: it is a task of its own, whose chance is 0.
     """
     for name in ("benchmark_accuracy", "emergent_tasks"):
         table = bs.load_dataset(name).rename(columns={"value": "accuracy"})
@@ -206,4 +211,8 @@ def bundled() -> Iterator[Block]:
         cell = ["family", "series"]
         shown = sized[~hidden[sized.index]].groupby(cell).params.nunique()
         scored = hidden & table.flops.notna() & (shown.reindex(pd.MultiIndex.from_frame(table[cell])).to_numpy() >= 2)
+        failed = table.series.isin(table.series[~hidden & (table.accuracy < table.chance - _FAILED)])
+        table["task"] = table.series.where(failed, table.task)
+        table["chance"] = table.chance.mask(failed, 0.0)
+        table["n_items"] = table.n_items.fillna(_ITEMS)
         yield _block(name, "", table[scored | ~hidden], scored[scored | ~hidden])

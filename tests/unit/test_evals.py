@@ -81,6 +81,15 @@ def test_scores_below_chance_and_absent_ones_are_noted() -> None:
     assert len(evals) == 3
     assert any("below chance (row 0)" in note for note in evals.notes)
     assert any("1 rows without a score" in note for note in evals.notes)
+    assert not any("no floor" in note for note in evals.notes)
+
+
+def test_scores_that_no_guess_explains_are_told_apart() -> None:
+    notes = Evals.from_frame(_scores(accuracy=[0.24, 0.5, 0.1, 0.6])).notes
+    (note,) = (note for note in notes if "no floor" in note)
+    assert "1 scores of" in note
+    assert "(row 2)" in note
+    assert "chance 0" in note
 
 
 def test_a_part_with_a_task_of_one_model_is_noted() -> None:
