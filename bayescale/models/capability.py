@@ -190,7 +190,7 @@ class CapabilityModel:
         offset = jnp.broadcast_to(offset, design.mask.shape)
         loads = Loads(offset, own, slopes * family_sd[:, None, None, None], task_sd[at])
         cells = Cells(design.y, design.per_item, floor[at], ceiling[at], jnp.broadcast_to(sigma, at.shape), jitter[at])
-        layout = Layout(design.family, design.mask, design.start, design.families)
+        layout = Layout(design.family, design.place, design.members, design.mask, design.start)
         found = integrate(self.noise, layout, loads, cells)
         numpyro.factor(f"{response}_marginal", found.log_marginal)
         numpyro.deterministic(f"{response}_center", found.mode.eta)

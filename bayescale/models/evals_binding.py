@@ -16,6 +16,7 @@ from bayescale.data.evals import Evals
 from bayescale.models.capability import CapabilityModel
 from bayescale.models.design import pad
 from bayescale.models.evals_design import EvalsDesign
+from bayescale.models.families import members_of
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -119,6 +120,7 @@ def bind_evals(model: CapabilityModel, evals: Evals) -> EvalsBinding:
         return out
 
     families_of = pad(family, rows, len(slots) - 1)
+    place, members = members_of(family, len(slots), rows)
 
     design = EvalsDesign(
         y=spread(table["accuracy"].to_numpy(), 0.5),
@@ -129,9 +131,10 @@ def bind_evals(model: CapabilityModel, evals: Evals) -> EvalsBinding:
         prompt=spread(prompt),
         source=spread(source),
         family=families_of,
+        place=pad(place, rows, 0),
+        members=members,
         x=pad(x.T, rows, 0.0),
         unknown=pad(np.moveaxis(unknowns, 0, -1), rows, 0.0),
-        families=np.zeros(len(slots)),
         prompts=np.zeros(max(0, len(prompts) - 1)),
         sources=np.zeros(len(sources)),
         free_floors=np.zeros(int((chance == 0).sum())),

@@ -25,12 +25,15 @@ class EvalsDesign:
     task : int array (slot, model)
     prompt, source : int array (repeat, slot, model)
         1 + way of prompting, 1 + pair of task and source; 0 where it has no effect.
-    family : int array (model,)
+    family, place : int array (model,)
+        Which family, and which of its models.
+    members : int array (family, place)
+        Each family's models; the number of models where it has no more.
     x : float array (covariate, model)
         Covariates, 0 where they are not known.
     unknown : float array (latent, covariate, model)
         How covariates depend on the standard normal quantities that stand for what is not known of the model.
-    families, prompts, sources, free_floors : float array (family,), (prompt,), (pair,), (floor,)
+    prompts, sources, free_floors : float array (prompt,), (pair,), (floor,)
         As many as there are; their values are not used.
     slots : int array (family, slot)
         Task at each place.
@@ -48,9 +51,10 @@ class EvalsDesign:
     prompt: Array
     source: Array
     family: Array
+    place: Array
+    members: Array
     x: Array
     unknown: Array
-    families: Array
     prompts: Array
     sources: Array
     free_floors: Array

@@ -70,7 +70,7 @@ def test_draws_have_names_dimensions_and_labels(fitted: bs.CapabilityFit) -> Non
     assert posterior["loading"].dims == ("chain", "draw", "task", "factor")
     assert (posterior["loading"].sel(task="easy", factor=1) == 1).all()
     assert posterior["effect"].sel(covariate="params").mean() > 0.3
-    assert (fitted.tree["sample_stats"]["step_size"].std("chain") == 0).all()  # chains share a step
+    assert (fitted.tree["sample_stats"]["step_size"].std("chain") < 1e-12).all()  # chains share a step
     assert fitted.latents["capability"].sizes == {"chain": 2, "draw": 100, "model": 12, "factor": 1}
     assert fitted.latents["task_effect"].sel(family="F1", task="code").notnull().all()
     assert fitted.convergence.worst_rhat < 1.2

@@ -12,13 +12,13 @@ from scipy import stats
 
 from bayescale.core.numerics import double_precision
 from bayescale.models.eval_noise import Cells, NoiseName, log_density
-from bayescale.models.families import Layout, Loads, draw, each_cell, integrate
+from bayescale.models.families import Layout, Loads, draw, each_cell, integrate, members_of
 
 
 def _table(rng: np.random.Generator, models: tuple[int, ...], slots: int, factors: int = 2) -> tuple[Layout, Loads]:
     family = np.repeat(np.arange(len(models)), models)
     shape = (1, slots, len(family))
-    layout = Layout(family, rng.random(shape) < 0.85, np.zeros(shape), np.zeros(len(models)))
+    layout = Layout(family, *members_of(family, len(models), len(family)), rng.random(shape) < 0.85, np.zeros(shape))
     return layout, Loads(
         rng.normal(0, 0.5, shape),
         rng.normal(0, 0.6, (factors, *shape)),
@@ -30,7 +30,7 @@ def _table(rng: np.random.Generator, models: tuple[int, ...], slots: int, factor
 def _dense(layout: Layout, loads: Loads) -> tuple[np.ndarray, np.ndarray]:
     """``A`` (cell, z) of the cells that are there, and their places."""
     places = np.argwhere(layout.mask)
-    families, models, slots = len(layout.families), len(layout.family), layout.mask.shape[1]
+    families, models, slots = layout.families, len(layout.family), layout.mask.shape[1]
     own, factors = loads.own.shape[0], loads.shared.shape[0]
     a = np.zeros((len(places), models * own + families * (factors + slots)))
     for i, (r, s, m) in enumerate(places):
@@ -76,7 +76,8 @@ def test_a_linear_mean_is_integrated_exactly() -> None:
 def test_two_dimensions_agree_with_quadrature(noise: NoiseName) -> None:
     # One family of one model on three tasks: its own factor and the family's.
     shape = (1, 3, 1)
-    layout = Layout(np.zeros(1, int), np.ones(shape, bool), np.zeros(shape), np.zeros(1))
+    family = np.zeros(1, int)
+    layout = Layout(family, *members_of(family, 1, 1), np.ones(shape, bool), np.zeros(shape))
     own, shared = np.array([0.9, 0.5, 1.1]).reshape(1, *shape), np.array([0.4, 0.9, 0.6]).reshape(1, *shape)
     loads = Loads(np.array([-0.3, 0.2, 0.1]).reshape(shape), own, shared, np.zeros((3, 1)))
     cells = Cells(np.array([0.45, 0.62, 0.5]).reshape(shape), 1 / 200, 0.25, 0.95, 0.02, 0.1)
@@ -129,7 +130,9 @@ def test_padding_changes_nothing() -> None:
     def value(layout: Layout, loads: Loads, y: Any) -> Any:
         return integrate("normal", layout, loads, Cells(y, 1 / 300, 0.25, 0.95, 0.02, 0.1)).log_marginal
 
-    padded = Layout(wider(layout.family, 3), wider(layout.mask, False), wider(layout.start, 0.0), np.zeros(4))
+    family = wider(layout.family, 3)
+    place, members = members_of(layout.family, 4, len(family))
+    padded = Layout(family, wider(place, 0), members, wider(layout.mask, False), wider(layout.start, 0.0))
     more = Loads(*(wider(part, 1e3) for part in loads))
     with double_precision():
         run = jax.jit(jax.value_and_grad(value, 1))
