@@ -52,9 +52,9 @@ class CapabilityFit:
     tree : DataTree
         Draws: ``posterior`` holds what models share (``loading``, ``intercept``, ``effect``, ``family_sd`` …), ``latents`` what
         they have of their own: ``capability`` (model, factor), ``family_effect`` (family, factor), ``task_effect`` (family,
-        task), ``log_ratio`` (family), and the ``mean_accuracy`` (model) over the scores that a model has. Beside them
-        ``prior``, ``prior_predictive``, ``sample_stats``, ``log_likelihood``, ``log_prior``, ``posterior_predictive``,
-        ``observed_data``, ``constant_data``.
+        task), ``log_ratio`` (family; logarithm of the mean of the weights by which a draw was chosen), and the
+        ``mean_accuracy`` (model) over the scores that a model has. Beside them ``prior``, ``prior_predictive``,
+        ``sample_stats``, ``log_likelihood``, ``log_prior``, ``posterior_predictive``, ``observed_data``, ``constant_data``.
     """
 
     model: CapabilityModel

@@ -28,6 +28,9 @@ _TOLERANCE, _MOST_STEPS = 1e-6, 40
 #: A step moves no logit by more than this; where Newton's fails, Fisher's scoring goes on until it rises by less than this.
 _REACH, _CLOSE = 3.0, 0.3
 
+#: Draws by Laplace's approximation among which one is chosen.
+_PROPOSALS = 16
+
 #: Nodes of the integral of a score over its logit.
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(21)
 
@@ -188,10 +191,26 @@ def integrate(noise: NoiseName, layout: Layout, loads: Loads, cells: Cells) -> F
 
 
 def draw(noise: NoiseName, key: Any, layout: Layout, loads: Loads, cells: Cells, found: Found) -> tuple[Any, Any, Any, Any]:
-    """One draw of ``z``: of models, of families; its logits; and of each family the log ratio of the true to the drawn density.
+    """One draw of ``z``: of models, of families; its logits; and of each family what Laplace's approximation is off by.
 
-    The log ratio is 0 wherever Laplace's approximation is exact; the weights ``exp`` of it correct for where it is not.
+    The draw is one of several by Laplace's approximation, each family's chosen with weights of the true density over the drawn
+    (sampling importance resampling, :cite:p:`rubin1988`). What the approximation is off by is the logarithm of their mean: 0
+    wherever it is exact, and in expectation of its exponential what corrects the density of the family's scores.
     """
+    proposing, choosing = jax.random.split(key)
+    keys = jax.random.split(proposing, _PROPOSALS)
+    own, family, eta, ratio = jax.vmap(lambda one: _propose(noise, one, layout, loads, cells, found))(keys)
+    chosen = jnp.argmax(ratio + jax.random.gumbel(choosing, ratio.shape, ratio.dtype), 0)
+
+    def of(values: Any, which: Any) -> Any:
+        return jnp.take_along_axis(values, which.reshape(1, *(1,) * (values.ndim - 2), -1), 0)[0]
+
+    here = chosen[layout.family]
+    return of(own, here), of(family, chosen), of(eta, here), jax.nn.logsumexp(ratio, 0) - np.log(_PROPOSALS)
+
+
+def _propose(noise: NoiseName, key: Any, layout: Layout, loads: Loads, cells: Cells, found: Found) -> tuple[Any, Any, Any, Any]:
+    """A draw by Laplace's approximation, its logits, and of each family the log ratio of the true to the drawn density."""
     first, second = jax.random.split(key)
     mode, factors = found.mode, found.factors
     noise_own = jax.random.normal(first, mode.own.shape, mode.own.dtype)

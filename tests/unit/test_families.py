@@ -95,6 +95,34 @@ def test_two_dimensions_agree_with_quadrature(noise: NoiseName) -> None:
     assert np.exp(ratio).std() < 0.3
 
 
+def test_draws_are_of_the_posterior_where_it_is_skewed() -> None:
+    """One model on three tasks near their floor: what it lacks is told, not how much it lacks."""
+    shape = (1, 3, 1)
+    family = np.zeros(1, int)
+    layout = Layout(family, *members_of(family, 1, 1), np.ones(shape, bool), np.zeros(shape))
+    own, none = np.full((1, *shape), 2.0), np.zeros((1, *shape))
+    loads = Loads(np.full(shape, -2.0), own, none, np.zeros((3, 1)))
+    cells = Cells(np.array([0.26, 0.25, 0.27]).reshape(shape), 1 / 200, 0.25, 0.95, 0.02, 0.1)
+    z = np.linspace(-6, 6, 4001)
+
+    def drawn(layout: Layout, loads: Loads, cells: Cells) -> Any:
+        found = integrate("normal", layout, loads, cells)
+        keys = jax.random.split(jax.random.key(0), 4000)
+        return found.mode.own, jax.vmap(lambda key: draw("normal", key, layout, loads, cells, found)[0])(keys)
+
+    with double_precision():
+        eta = jnp.asarray(-2.0 + 2.0 * z)
+        each = [np.asarray(log_density("normal", eta, cells._replace(y=y))) for y in (0.26, 0.25, 0.27)]
+        mode, own_drawn = map(np.asarray, jax.jit(drawn)(layout, loads, cells))
+    weight = np.exp(np.sum(each, axis=0) - z**2 / 2)
+    weight /= weight.sum()
+    mean, sd = np.sum(weight * z), np.sqrt(np.sum(weight * z**2) - np.sum(weight * z) ** 2)
+    # Laplace's approximation has its mean at the mode; of the gap a choice among few draws leaves a little.
+    assert abs(mode.item() - mean) > 0.25
+    assert abs(own_drawn.mean() - mean) < 0.3 * abs(mode.item() - mean)
+    assert own_drawn.std() == pytest.approx(sd, rel=0.15)
+
+
 def test_the_gradient_is_that_of_the_value() -> None:
     """Also where scores lie about the floor, some above it: densities bend upwards there, and Newton's steps may fail."""
     rng = np.random.default_rng(1)
