@@ -59,8 +59,6 @@ OF_BUNDLED: dict[str, Method] = {
     "bayescale, 1 factor": partial(forecast, model=bs.CapabilityModel(1), apart=False, sampler=SHORT)
 }
 CANDIDATES: dict[str, Method] = {
-    "bayescale, 1 factor": partial(forecast, model=bs.CapabilityModel(1)),
-    "bayescale, 2 factors": forecast,
-    "bayescale, 3 factors": partial(forecast, model=bs.CapabilityModel(3)),
+    **{f"bayescale, {k} factors": partial(forecast, model=bs.CapabilityModel(k)) for k in (1, 2, 3, 4)},
     "bayescale, 2 factors, beta": partial(forecast, model=bs.CapabilityModel(2, noise="beta")),
 }
