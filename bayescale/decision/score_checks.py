@@ -25,6 +25,9 @@ from bayescale.prediction.scores import AtScores, read_score_points
 #: Probability of the intervals whose coverage of the fitted scores is counted.
 INTERVAL = 0.9
 
+#: Effective share of the draws from which on weights are so nearly alike that they correct next to nothing.
+ALIKE = 0.9
+
 #: Standard deviations of a score at chance, above which a score is evidence of more.
 ABOVE_CHANCE = 3.0
 
@@ -55,14 +58,14 @@ def _approximation(fit: CapabilityFit, lines: Thresholds) -> Iterator[Finding]:
     found = [importance_weights(ratios[..., i]) for i in range(ratios.shape[-1])]
     k = np.array([worth for _, worth in found])
     shares = np.array([1 / (weights.size * np.sum(weights**2)) for weights, _ in found])
-    order = np.argsort(-k)
-    worst, families = float(k[order[0]]), fit.binding.families
+    poor = (k > lines.pareto_k) & (shares < ALIKE)
+    worst, families = float(k.max()), fit.binding.families
     told = f"Pareto k at most {worst:.2f}, effective share of the draws at least {shares.min():.0%}"
-    if worst <= lines.pareto_k:
+    if not poor.any():
         said = f"Laplace's approximation describes what models have of their own ({told})"
         yield Finding(name, Status.PASS, said, worst, lines.pareto_k)
         return
-    bad = [families[i] for i in order if k[i] > lines.pareto_k]
+    bad = [families[i] for i in np.argsort(-k) if poor[i]]
     shown = ", ".join(bad[:_SHOWN]) + (" …" if len(bad) > _SHOWN else "")
     said = f"Laplace's approximation is poor for {len(bad)} of {len(families)} families ({shown}): {told}"
     advice = "Look at their scores: a model near floor or ceiling everywhere is told by few; forecasts of it are rough."
