@@ -19,8 +19,8 @@ SCALES = ("params", "tokens", "flops")
 
 #: Sizes of one model that differ by less than this share are taken for the same number.
 _SAME = 0.01
-#: A score so far below chance is no guess: three standard errors of 250 guesses between two answers.
-_FAR_BELOW = 0.1
+#: A score is no guess that lies so far below chance, and so many standard errors of guesses at the task's items.
+_FAR_BELOW, _ERRORS = 0.1, 3.0
 _SHOWN = 3
 
 
@@ -126,17 +126,18 @@ def _chances(table: pd.DataFrame, notes: list[str]) -> list[str]:
     if unknown_rate:
         notes.append(f"the chance rate of {_list(unknown_rate)} is not known: taken as 0")
     table["chance"] = by_task.transform("max").fillna(0.0)
-    below = table["accuracy"] < table["chance"]
+    error = (table["chance"] * (1 - table["chance"]) / table["n_items"]).fillna(0.0) ** 0.5
+    failed = table["accuracy"] < table["chance"] - np.maximum(_FAR_BELOW, _ERRORS * error)
+    below = (table["accuracy"] < table["chance"]) & ~failed
     if below.any():
         notes.append(
             f"{int(below.sum())} scores lie below chance ({rows_text(table.index[below])}): allowed, since a model that "
             "guesses does so half of the time"
         )
-    failed = table["accuracy"] < table["chance"] - _FAR_BELOW
     if failed.any():
         tasks = sorted(table.loc[failed, "task"].astype(str).unique())
         notes.append(
-            f"{int(failed.sum())} scores of {_list(tasks)} lie more than {_FAR_BELOW} below chance "
+            f"{int(failed.sum())} scores of {_list(tasks)} lie more than {_FAR_BELOW} below chance, which guesses do not "
             f"({rows_text(table.index[failed])}): answers that were not understood, it may be, for which chance is no floor; "
             "give that way of asking a task name of its own with chance 0"
         )

@@ -25,7 +25,8 @@ from bayescale.prediction.scores import AtScores, read_score_points
 #: Probability of the intervals whose coverage of the fitted scores is counted.
 INTERVAL = 0.9
 
-#: Effective share of the draws from which on weights are so nearly alike that they correct next to nothing.
+#: Effective share of the draws from which on the weights, each a mean of those by which a draw was chosen, are taken for alike:
+#: there is next to nothing that they would correct in shared parameters, and their tail says nothing.
 ALIKE = 0.9
 
 #: Standard deviations of a score at chance, above which a score is evidence of more.
@@ -53,19 +54,20 @@ def review_scores(fit: CapabilityFit, at: At | AtScores | None, backtest: Backte
 
 
 def _approximation(fit: CapabilityFit, lines: Thresholds) -> Iterator[Finding]:
-    """Pareto k of the weights that would correct Laplace's approximation, family by family :cite:p:`vehtari2024`."""
+    """Pareto k of the weights that would correct shared parameters for it, family by family :cite:p:`vehtari2024`."""
     name, ratios = "approximation", fit.latents["log_ratio"].transpose(CHAIN, DRAW, ...).to_numpy()
     found = [importance_weights(ratios[..., i]) for i in range(ratios.shape[-1])]
     k = np.array([worth for _, worth in found])
     shares = np.array([1 / (weights.size * np.sum(weights**2)) for weights, _ in found])
-    poor = (k > lines.pareto_k) & (shares < ALIKE)
-    worst, families = float(k.max()), fit.binding.families
+    k = np.where(shares < ALIKE, k, 0.0)
+    order = np.argsort(-k)
+    worst, families = float(k[order[0]]), fit.binding.families
     told = f"Pareto k at most {worst:.2f}, effective share of the draws at least {shares.min():.0%}"
-    if not poor.any():
+    if worst <= lines.pareto_k:
         said = f"Laplace's approximation describes what models have of their own ({told})"
         yield Finding(name, Status.PASS, said, worst, lines.pareto_k)
         return
-    bad = [families[i] for i in np.argsort(-k) if poor[i]]
+    bad = [families[i] for i in order if k[i] > lines.pareto_k]
     shown = ", ".join(bad[:_SHOWN]) + (" …" if len(bad) > _SHOWN else "")
     said = f"Laplace's approximation is poor for {len(bad)} of {len(families)} families ({shown}): {told}"
     advice = "Look at their scores: a model near floor or ceiling everywhere is told by few; forecasts of it are rough."

@@ -41,7 +41,8 @@ class CapabilityModel:
     ``accuracy = floor + (ceiling - floor) sigmoid(intercept + loading . capability + task effect)``, where the capability of a
     model is ``family effect + effect . (log size, log data, their product) + its own residual``, in a few factors
     :cite:p:`ruan2024`. What families and models have of their own is integrated out by Laplace's method, and the sampler sees
-    the parameters that they share; it is then drawn with importance weights that correct the approximation :cite:p:`rubin1988`.
+    the parameters that they share; it is then drawn with importance weights that correct most of what the approximation is off
+    by :cite:p:`rubin1988`.
 
     Parameters
     ----------

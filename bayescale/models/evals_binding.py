@@ -121,6 +121,7 @@ def bind_evals(model: CapabilityModel, evals: Evals) -> EvalsBinding:
 
     families_of = pad(family, rows, len(slots) - 1)
     place, members = members_of(family, len(slots), rows)
+    room = _rounded(members.shape[1]) - members.shape[1]
 
     design = EvalsDesign(
         y=spread(table["accuracy"].to_numpy(), 0.5),
@@ -132,7 +133,7 @@ def bind_evals(model: CapabilityModel, evals: Evals) -> EvalsBinding:
         source=spread(source),
         family=families_of,
         place=pad(place, rows, 0),
-        members=members,
+        members=np.pad(members, ((0, 0), (0, room)), constant_values=rows),
         x=pad(x.T, rows, 0.0),
         unknown=pad(np.moveaxis(unknowns, 0, -1), rows, 0.0),
         prompts=np.zeros(max(0, len(prompts) - 1)),

@@ -187,7 +187,8 @@ def families(folds: int | None = GROUPS) -> Iterator[Block]:
             yield _block(name, label, table, table.family.isin(group) & (rank >= seen))
 
 
-#: A shown score so far below chance is no guess, but an answer that was not understood; items where a table names no number.
+#: A shown score so far below chance is no guess, but an answer that was not understood; items where a table names no number: as
+#: many as BIG-Bench Hard has a task, whose scores are most of these.
 _FAILED, _ITEMS = 0.1, 250
 
 
@@ -195,7 +196,8 @@ def bundled() -> Iterator[Block]:
     """The largest model of every family of three sizes or more with known compute, hidden with all its scores.
 
     A cell is forecast where the family has three sizes or more in that task, asked and measured in the same way. Where a score
-    that is shown lies 0.1 below chance, chance is no floor of that way of asking: it is a task of its own, whose chance is 0.
+    that is shown lies more than 0.1 below chance, chance is no floor of that way of asking: it is a task of its own, whose
+    chance is 0. A task whose items no table counts is taken to have 250.
     """
     for name in ("benchmark_accuracy", "emergent_tasks"):
         table = bs.load_dataset(name).rename(columns={"value": "accuracy"})

@@ -90,6 +90,10 @@ def test_scores_that_no_guess_explains_are_told_apart() -> None:
     assert "1 scores of" in note
     assert "(row 2)" in note
     assert "chance 0" in note
+    # Of twenty items a guesser has so few right now and then.
+    few = Evals.from_frame(_scores(accuracy=[0.24, 0.5, 0.1, 0.6], n_items=20)).notes
+    assert not any("no floor" in note for note in few)
+    assert any("below chance (row" in note for note in few)
 
 
 def test_a_part_with_a_task_of_one_model_is_noted() -> None:

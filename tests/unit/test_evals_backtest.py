@@ -170,8 +170,6 @@ class TestReview:
         ratio[..., 1] = np.log1p(0.001 * np.random.default_rng(0).pareto(1.0, (2, 400)))
         alike = finding(bs.review(fake(log_ratio=ratio)), "approximation")
         assert alike.status is Status.PASS
-        assert alike.value is not None
-        assert alike.value > 0.7
 
     def test_a_forecast_from_afar_and_of_an_unseen_family(self) -> None:
         found = bs.review(fake(), {**NEAR, "params": 1e12, "family": "new"})

@@ -92,7 +92,7 @@ def test_two_dimensions_agree_with_quadrature(noise: NoiseName) -> None:
     assert laplace == pytest.approx(exact, abs=0.03)
     # The weights of the draws put right what is left.
     assert laplace + np.log(np.exp(ratio).mean()) == pytest.approx(exact, abs=0.01)
-    assert np.exp(ratio).std() < 0.3
+    assert np.exp(ratio).std() < 0.08
 
 
 def test_draws_are_of_the_posterior_where_it_is_skewed() -> None:
@@ -147,7 +147,8 @@ def test_the_gradient_is_that_of_the_value() -> None:
             assert float(run(np.array(at), y, far)[0]) == pytest.approx(float(found), abs=1e-6)
 
 
-def test_padding_changes_nothing() -> None:
+@pytest.mark.parametrize("families", [2, 4], ids=["to the last family", "to an empty one"])
+def test_padding_changes_nothing(families: int) -> None:
     rng = np.random.default_rng(2)
     layout, loads = _table(rng, (2, 2), 3)
     y = rng.uniform(0.3, 0.8, layout.mask.shape)
@@ -158,8 +159,8 @@ def test_padding_changes_nothing() -> None:
     def value(layout: Layout, loads: Loads, y: Any) -> Any:
         return integrate("normal", layout, loads, Cells(y, 1 / 300, 0.25, 0.95, 0.02, 0.1)).log_marginal
 
-    family = wider(layout.family, 3)
-    place, members = members_of(layout.family, 4, len(family))
+    family = wider(layout.family, families - 1)
+    place, members = members_of(layout.family, families, len(family))
     padded = Layout(family, wider(place, 0), members, wider(layout.mask, False), wider(layout.start, 0.0))
     more = Loads(*(wider(part, 1e3) for part in loads))
     with double_precision():
