@@ -135,8 +135,8 @@ def _kept(made: dict[Any, Programs], most: int, key: Any, make: Callable[[], Pro
 
 _OF_RUNS: dict[Any, Programs] = {}
 _OF_SCORES: dict[Any, Programs] = {}
-#: Programs of runs and of scores that are kept. A system gives a process some 65,000 pieces of memory; compiled, those of a law
-#: take 1,000 to 2,000 of them, those of scores 4,000, and the compiler ends the process when there are no more.
+#: Programs of runs and of scores that are kept. Linux gives a process 65,530 pieces of memory (``vm.max_map_count``); in trials
+#: those of a law took 1,000 to 2,000 of them, those of scores 4,000, and the compiler ended the process when none were left.
 _MOST_OF_RUNS, _MOST_OF_SCORES = 16, 4
 
 _CHAINS, _RESTARTS = "chains", 5

@@ -70,7 +70,8 @@ def test_draws_have_names_dimensions_and_labels(fitted: bs.CapabilityFit) -> Non
     assert posterior["loading"].dims == ("chain", "draw", "task", "factor")
     assert (posterior["loading"].sel(task="easy", factor=1) == 1).all()
     assert posterior["effect"].sel(covariate="params").mean() > 0.3
-    assert (fitted.tree["sample_stats"]["step_size"].std("chain") < 1e-12).all()  # chains share a step
+    # Chains share a step, each its own by a factor: but for the last digit, which differs between processors.
+    assert (fitted.tree["sample_stats"]["step_size"].std("chain") < 1e-12).all()
     assert fitted.latents["capability"].sizes == {"chain": 2, "draw": 100, "model": 12, "factor": 1}
     assert fitted.latents["task_effect"].sel(family="F1", task="code").notnull().all()
     assert fitted.convergence.worst_rhat < 1.2
@@ -137,7 +138,7 @@ def test_the_mode_of_many_weakly_seen_tasks_is_where_loadings_are_plausible() ->
         mode, _ = find_mode(lambda at: made.energy_and_slope(at, design), prior, free, made.restarts)
         slope = np.asarray(made.energy_and_slope(mode, design)[1])
     (anchor,) = (site for site in made.sites if site.name == "anchor_loading_latent")
-    assert abs(mode[anchor.start]) < 3  # of its logarithm
+    assert abs(mode[anchor.start]) < 2  # of its logarithm
     assert np.abs(slope).max() < 0.01
 
 
