@@ -29,8 +29,9 @@ _ANCHORS = ("hellaswag", "mmlu")
 
 #: Priors of the logit of a ceiling's share of what is above chance: estimated, and near 1.
 _ESTIMATED, _NEAR_ONE = (2.3, 0.8), (4.5, 0.7)
-#: A task is seen well above half-way where so many models have more than this share of what is above chance.
-_SEEN_SHARE, _SEEN_MODELS = 0.45, 5
+#: A task is seen well above half-way where so many models, of so many families, have more than this share of what is above
+#: chance: by fewer a low ceiling is not told from a curve that rises slowly, and chains would be in either.
+_SEEN_SHARE, _SEEN_MODELS, _SEEN_FAMILIES = 0.45, 5, 3
 
 _START = 4.0
 
@@ -249,10 +250,11 @@ def _ceilings(
     model: CapabilityModel, table: pd.DataFrame, tasks: tuple[str, ...], chance: Floats
 ) -> tuple[Floats, Floats, Floats]:
     share = (table["accuracy"] - table["chance"]) / (1 - table["chance"])
-    seen = (share > _SEEN_SHARE).groupby(table["task"]).sum()
+    high = table[share > _SEEN_SHARE].groupby("task")[["model", "family"]].nunique()
+    seen = set(high.index[(high["model"] >= _SEEN_MODELS) & (high["family"] >= _SEEN_FAMILIES)])
     loc, scale, fixed = (np.zeros(len(tasks)) for _ in range(3))
     for i, task in enumerate(tasks):
-        word = model.ceilings.get(task, "estimated" if seen[task] >= _SEEN_MODELS else "near one")
+        word = model.ceilings.get(task, "estimated" if task in seen else "near one")
         if isinstance(word, str):
             loc[i], scale[i] = _ESTIMATED if word == "estimated" else _NEAR_ONE
         fixed[i] = 1.0 if isinstance(word, str) else float(word)

@@ -65,6 +65,22 @@ def test_a_model_that_does_not_fit_the_table_is_refused() -> None:
     assert all(word in str(caught.value) for word in ("easy", "5 tasks", "n_items"))
 
 
+@pytest.mark.parametrize(
+    ("families", "sizes", "times", "estimated"),
+    [(3, 2, 1, True), (2, 3, 1, False), (3, 1, 2, False)],
+    ids=["six models of three families", "six models of two families", "three models twice"],
+)
+def test_a_ceiling_is_estimated_where_models_of_several_families_come_near_it(
+    families: int, sizes: int, times: int, estimated: bool
+) -> None:
+    names = [f"F{f}-{i}" for f in range(families) for i in range(sizes)]
+    table = simulate(0).query("task != 'facts'").assign(accuracy=lambda t: np.where(t["model"].isin(names), 0.9, 0.3))
+    repeated = pd.concat([table.assign(shots=shots) for shots in range(times)], ignore_index=True)
+    binding = bind_evals(bs.CapabilityModel(1), bs.Evals.from_frame(repeated))
+    near_one = binding.design.ceiling_loc > 3
+    assert (near_one != estimated).all()
+
+
 def test_draws_have_names_dimensions_and_labels(fitted: bs.CapabilityFit) -> None:
     posterior = fitted.posterior
     assert posterior["loading"].dims == ("chain", "draw", "task", "factor")
