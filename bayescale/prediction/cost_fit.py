@@ -66,15 +66,14 @@ class FittedCost:
         noise = self.sigma[:, None] * generator(seed, 0).standard_normal(logs.shape)
         return xr.DataArray(np.exp(logs + noise)[None], dims=(CHAIN, DRAW, POINT), attrs={"units": self.unit}, name="cost")
 
-    def at_size(self, params: Array, tokens: Array) -> Array:
-        """Cost by the posterior means of the coefficients, at sizes and data that broadcast."""
-        level, size, data = self.coefficients.mean(axis=0)
-        logs = level + size * (np.log(params) - self.center[0]) + data * (np.log(tokens) - self.center[1])
-        return np.asarray(np.exp(logs))
-
-    def resampled(self, number: int, seed: int) -> Array:
+    def resampled(self, number: int, rng: np.random.Generator) -> Array:
         """Coefficients (number, 3), draws taken at random, to go with as many draws of a fit."""
-        return self.coefficients[generator(seed, 9).integers(len(self.coefficients), size=number)]
+        return self.coefficients[rng.integers(len(self.coefficients), size=number)]
+
+    def logs(self, coefficients: Array, params: Array, tokens: Array) -> Array:
+        """Log cost without noise by each row of coefficients (draw, 3), at sizes and data (draw or 1, scale)."""
+        level, size, data = (column[:, None] for column in coefficients.T)
+        return np.asarray(level + size * (np.log(params) - self.center[0]) + data * (np.log(tokens) - self.center[1]))
 
     @property
     def said(self) -> str:
@@ -91,8 +90,7 @@ class FittedCost:
 
     def _logs(self, at: At) -> Array:
         read = read_columns(as_frame(at), ("params", "tokens"))
-        x = np.stack([np.log(read["params"]) - self.center[0], np.log(read["tokens"]) - self.center[1]], axis=1)
-        return self.coefficients[:, :1] + self.coefficients[:, 1:] @ x.T
+        return self.logs(self.coefficients, read["params"], read["tokens"])
 
 
 def fit_cost(

@@ -14,11 +14,12 @@ from bayescale.core.errors import SpecError
 from bayescale.core.names import CHAIN, DRAW
 from bayescale.core.targets import higher_is_better
 from bayescale.infer.fit import Fit
-from bayescale.prediction.methods import AnyCurve, Costs, Method, common_range, traced_along
+from bayescale.prediction.methods import Costs, Method, common_range, traced_along
 from bayescale.prediction.mixing import Labels, fits_of, labels_of, selected_rows, source
 from bayescale.prediction.parameters import generator
 from bayescale.prediction.paths import Array, Path
 from bayescale.prediction.points import At, Fitted
+from bayescale.prediction.pricing import AnyCurve, reordered
 from bayescale.prediction.roots import bisect, first_change, log_grid
 
 SCALE = "scale"
@@ -176,7 +177,9 @@ def paired(a: Method, b: Method, seed: int, *, together: bool) -> tuple[AnyCurve
     mixed = generator(seed, 2).permutation(max(sizes))[: min(sizes)]
     shorter = a if sizes[0] <= sizes[1] else b
     chains = {d: shorter.chains[d] for d in (CHAIN, DRAW)}
-    return (a.curve, b.curve.take(mixed), chains) if shorter is a else (a.curve.take(mixed), b.curve, chains)
+    if shorter is a:
+        return a.curve, reordered(b.curve, mixed), chains
+    return reordered(a.curve, mixed), b.curve, chains
 
 
 def _order(ahead: Array, before: NDArray[np.int64]) -> dict[str, str]:

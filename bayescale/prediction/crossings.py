@@ -12,11 +12,12 @@ from bayescale.core.errors import SpecError
 from bayescale.core.names import CHAIN, DRAW
 from bayescale.core.targets import higher_is_better
 from bayescale.prediction.crossing import ALIKE, SCALE, compare, paired, same_response
-from bayescale.prediction.methods import AnyCurve, Costs, traced_along
+from bayescale.prediction.methods import Costs, traced_along
 from bayescale.prediction.mixing import source
 from bayescale.prediction.parameters import generator
 from bayescale.prediction.paths import Path
 from bayescale.prediction.points import At, Fitted
+from bayescale.prediction.pricing import AnyCurve
 from bayescale.prediction.roots import bisect, first_change, log_grid
 
 Array = NDArray[np.float64]
@@ -46,7 +47,7 @@ def crossings(
     path, at, within
         As of :func:`crossover`; ``within`` in the unit of the axis.
     cost : Cost or FittedCost, or one of a and one of b
-        With ``along="cost"``: what a run costs. A fitted one by its posterior median.
+        With ``along="cost"``: what a run costs. A fitted one draw by draw, the same draws where both pay alike.
     seed : int
         The same seed gives the same draws.
 

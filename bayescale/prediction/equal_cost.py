@@ -13,6 +13,7 @@ from bayescale.infer.fit import Fit
 from bayescale.laws.base import get_law
 from bayescale.prediction.cost import Cost
 from bayescale.prediction.cost_fit import FittedCost
+from bayescale.prediction.parameters import generator
 from bayescale.prediction.points import LINKED, columns_of, complete
 from bayescale.prediction.roots import bisect, least
 from bayescale.prediction.values import law_values
@@ -130,16 +131,14 @@ def charge_of(cost: CostFunction | Cost | FittedCost | None, number: int, seed: 
         return None if cost == Cost() else cost.at_size
     if not isinstance(cost, FittedCost):
         return cost
-    level, size, data = (column[:, None] for column in cost.resampled(number, seed).T)
-    if min(size.min(), data.min()) <= 0:
-        share = float(((size <= 0) | (data <= 0)).mean())
+    coefficients = cost.resampled(number, generator(seed, 9))
+    if falling := float((coefficients[:, 1:] <= 0).any(axis=1).mean()):
         raise SpecError(
-            f"the fitted cost falls with size or data in {share:.0%} of its draws: it takes runs that tell them apart"
+            f"the fitted cost falls with size or data in {falling:.0%} of its draws: it takes runs that tell them apart"
         )
 
     def charge(params: Array, tokens: Array) -> Array:
-        logs = size * (np.log(params) - cost.center[0]) + data * (np.log(tokens) - cost.center[1])
-        return np.asarray(np.exp(level + logs))
+        return np.asarray(np.exp(cost.logs(coefficients, params, tokens)))
 
     return charge
 

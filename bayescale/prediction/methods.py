@@ -11,11 +11,11 @@ import numpy as np
 from bayescale.core.errors import SpecError
 from bayescale.infer.fit import Fit
 from bayescale.prediction.mixing import axis_of
-from bayescale.prediction.paths import Curve, Mixture, Path, Way, checked_range, read_range, trace
+from bayescale.prediction.parameters import generator
+from bayescale.prediction.paths import Path, Way, checked_range, read_range, trace
 from bayescale.prediction.points import At, Fitted
-from bayescale.prediction.pricing import COST, Price, Priced, priced
+from bayescale.prediction.pricing import COST, AnyCurve, Price, priced
 
-AnyCurve = Curve | Mixture | Priced
 #: One cost for all methods, or one each in their order.
 Costs = Price | Sequence[Price]
 
@@ -61,13 +61,14 @@ def traced_along(
         When ``along="cost"`` and there is no cost, or the other way round; when ``at`` is more than one point.
     """
     prices = read_costs(cost, along, len(methods))
+    apart = list(dict.fromkeys(map(id, prices)))  # methods with one cost pay by the same draws of it
     out = []
     for asked, price in zip(methods, prices, strict=True):
         traced = trace(asked, along if price is None else axis_of(asked), path, at, seed)
         if (number := len(traced.curves)) > 1:
             raise SpecError(f"`at` is one point for a crossover, got {number}")
         if price is not None:
-            curve, paid = priced(traced, price)
+            curve, paid = priced(traced, price, generator(seed, 80 + apart.index(id(price))))
             out.append(Method(curve, traced.chains, traced.ways, paid))
         else:
             out.append(Method(traced.curves[0], traced.chains, traced.ways))

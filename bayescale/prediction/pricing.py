@@ -29,29 +29,77 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
+class Declared:
+    """What scales cost by a declared cost, the same in every draw.
+
+    Parameters
+    ----------
+    scales, costs : array (knot,)
+        Logarithms of scales along an axis, and of what they cost; both increasing.
+    """
+
+    scales: Array
+    costs: Array
+
+    def cost(self, scale: Array) -> Array:
+        """What scales (scale,) cost."""
+        return np.asarray(np.exp(np.interp(np.log(scale), self.scales, self.costs)))
+
+    def scale(self, cost: Array) -> Array:
+        """What costs (draw or 1, cost) buy; NaN beyond the scales whose costs are known."""
+        asked = np.log(cost)
+        inside = (asked >= self.costs[0] - ROUNDING) & (asked <= self.costs[-1] + ROUNDING)
+        return np.where(inside, np.exp(np.interp(asked, self.costs, self.scales)), np.nan)
+
+    def take(self, draws: NDArray[np.int64]) -> Declared:
+        """As it is in some of the draws."""
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """What scales cost by a fitted cost, in each of its draws: on a path it is a power of the scale.
+
+    Parameters
+    ----------
+    level, slope : array (draw,)
+        Of the log cost in the log scale.
+    """
+
+    level: Array
+    slope: Array
+
+    def cost(self, scale: Array) -> Array:
+        """What scales (scale,) cost, in the median over draws."""
+        logs = self.level[:, None] + self.slope[:, None] * np.log(scale)
+        return np.asarray(np.exp(np.median(logs, axis=0)))
+
+    def scale(self, cost: Array) -> Array:
+        """What costs (draw or 1, cost) buy in each draw."""
+        return np.asarray(np.exp((np.log(cost) - self.level[:, None]) / self.slope[:, None]))
+
+    def take(self, draws: NDArray[np.int64]) -> Learnt:
+        """As it is in some of the draws."""
+        return Learnt(self.level[draws], self.slope[draws])
+
+
+@dataclass(frozen=True, eq=False)
 class Priced:
     """A curve whose axis is what a run costs.
 
     Parameters
     ----------
     curve : Curve or Mixture
-    scales, costs : array (knot,)
-        Logarithms of scales along the curve's own axis, and of what they cost; both increasing.
+    charge : Declared or Learnt
+        What scales along the curve's own axis cost.
     """
 
     curve: Curve | Mixture
-    scales: Array
-    costs: Array
+    charge: Declared | Learnt
 
     def __call__(self, cost: Array) -> Array:
         """Response without noise, shape (draw, cost)."""
-        return self.curve(self.scale(np.atleast_2d(cost)))
-
-    def scale(self, cost: Array) -> Array:
-        """What a cost buys along the curve's own axis; NaN beyond the scales whose costs are known."""
-        asked = np.log(cost)
-        inside = (asked >= self.costs[0] - ROUNDING) & (asked <= self.costs[-1] + ROUNDING)
-        return np.where(inside, np.exp(np.interp(asked, self.costs, self.scales)), np.nan)
+        return self.curve(self.charge.scale(np.atleast_2d(cost)))
 
     @property
     def draws(self) -> int:
@@ -59,16 +107,29 @@ class Priced:
         return self.curve.draws
 
     def take(self, draws: NDArray[np.int64]) -> Priced:
-        """The curve of some of the draws, or of all in another order."""
-        return replace(self, curve=self.curve.take(draws))
+        """The curve of some of the draws."""
+        return Priced(self.curve.take(draws), self.charge.take(draws))
 
     def departing(self, low: float, high: float, rng: np.random.Generator) -> Priced:
         """The curve with a path of the discrepancy between two costs, where the model has one."""
-        ends = self.scale(np.array([low, high]))
-        return replace(self, curve=self.curve.departing(float(ends[0]), float(ends[1]), rng))
+        ends = self.charge.scale(np.array([[low, high]]))
+        return replace(self, curve=self.curve.departing(float(ends.min()), float(ends.max()), rng))
 
 
-def priced(traced: Traced, cost: Price) -> tuple[Priced, tuple[float, float]]:
+AnyCurve = Curve | Mixture | Priced
+
+
+def reordered(curve: AnyCurve, order: NDArray[np.int64]) -> AnyCurve:
+    """A curve with its draws in another order, or some of them.
+
+    Draws of a cost stay where they are: methods that pay alike pay the same in each draw, whichever draws of their laws meet.
+    """
+    if not isinstance(curve, Priced):
+        return curve.take(order)
+    return Priced(curve.curve.take(order), curve.charge.take(np.arange(len(order))))
+
+
+def priced(traced: Traced, cost: Price, rng: np.random.Generator) -> tuple[Priced, tuple[float, float]]:
     """The one curve of a trace along its cost, and what the searched part of its axis costs.
 
     Raises
@@ -78,33 +139,59 @@ def priced(traced: Traced, cost: Price) -> tuple[Priced, tuple[float, float]]:
     """
     (curve,) = traced.curves
     low, high = read_range(None, traced.ways)
-    ends = np.log10([low / BEYOND, high * BEYOND])
-    scales = np.logspace(ends[0], ends[1], int(PER_DECADE * (ends[1] - ends[0])) + 1)
     part = curve
     while isinstance(part, Mixture):
         part = part.parts[0]
-    costs = _cost_along(part, scales, cost)
+    charge: Declared | Learnt
+    if isinstance(cost, FittedCost):
+        charge = _learnt(part, low, high, cost, cost.resampled(curve.draws, rng))
+    else:
+        charge = _declared(part, low, high, cost)
+    paid = charge.cost(np.array([low, high]))
+    return Priced(curve, charge), (float(paid[0]), float(paid[1]))
+
+
+def _declared(curve: Curve, low: float, high: float, cost: Cost) -> Declared:
+    ends = np.log10([low / BEYOND, high * BEYOND])
+    scales = np.logspace(ends[0], ends[1], int(PER_DECADE * (ends[1] - ends[0])) + 1)
+    columns = _columns(curve, scales)
+    if "flops" in columns and (cost.form == "flops" or (cost.form == SIX_ND and not cost.inference_tokens)):
+        costs = cost.price * columns["flops"]
+    else:
+        _refuse_optimal(curve, cost)
+        sized = cost.form == SIX_ND and {"params", "tokens"} <= set(columns)
+        # Sizes that are never run, which a table would not hold.
+        costs = cost.at_size(columns["params"], columns["tokens"]) if sized else cost(pd.DataFrame(columns))
     if not (np.all(costs > 0) and np.all(np.diff(costs) > 0)):
-        raise SpecError(
-            f"the cost ({cost.said}) does not rise along {part.along}: it says nothing of which scale a budget buys"
-        )
-    made = Priced(curve, np.log(scales), np.log(costs))
-    paid = np.exp(np.interp(np.log([low, high]), made.scales, made.costs))
-    return made, (float(paid[0]), float(paid[1]))
+        raise SpecError(_falls(curve, cost, ""))
+    return Declared(np.log(scales), np.log(costs))
 
 
-def _cost_along(curve: Curve, scales: Array, cost: Price) -> Array:
-    known: Mapping[str, Array] = {curve.along: scales, **{n: np.full(len(scales), v) for n, v in curve.fixed.items()}}
-    columns = complete(known, LINKED)
-    by_flops = isinstance(cost, Cost) and (cost.form == "flops" or (cost.form == SIX_ND and not cost.inference_tokens))
-    if by_flops and "flops" in columns:
-        assert isinstance(cost, Cost)
-        return cost.price * columns["flops"]
+def _learnt(curve: Curve, low: float, high: float, cost: FittedCost, coefficients: Array) -> Learnt:
+    _refuse_optimal(curve, cost)
+    ends = np.array([low, high])
+    columns = _columns(curve, ends)
+    if missing := sorted({"params", "tokens"} - set(columns)):
+        raise SpecError(f"the cost ({cost.said}) is one of params and tokens: say {' and '.join(missing)}, by path or at")
+    logs = cost.logs(coefficients, columns["params"], columns["tokens"])
+    slope = (logs[:, 1] - logs[:, 0]) / np.log(high / low)
+    if falling := float((slope <= 0).mean()):
+        raise SpecError(_falls(curve, cost, f" in {falling:.0%} of its draws"))
+    return Learnt(logs[:, 0] - slope * np.log(low), slope)
+
+
+def _columns(curve: Curve, scales: Array) -> Mapping[str, Array]:
+    """The covariates along a path."""
+    return complete({curve.along: scales, **{n: np.full(len(scales), v) for n, v in curve.fixed.items()}}, LINKED)
+
+
+def _refuse_optimal(curve: Curve, cost: Price) -> None:
     if curve.optimal:
         raise SpecError(
             f"along the compute-optimal path sizes differ from draw to draw, and the cost ({cost.said}) depends on them: name "
             "a path such as {'tokens_per_param': 20}, or a cost by FLOP"
         )
-    if {"params", "tokens"} <= set(columns) and (isinstance(cost, FittedCost) or cost.form == SIX_ND):
-        return cost.at_size(columns["params"], columns["tokens"])  # sizes that are never run, which a table would not hold
-    return cost(pd.DataFrame(columns))
+
+
+def _falls(curve: Curve, cost: Price, when: str) -> str:
+    return f"the cost ({cost.said}) does not rise along {curve.along}{when}: it says nothing of which scale a budget buys"

@@ -19,12 +19,12 @@ from bayescale.prediction.cost import Cost
 from bayescale.prediction.cost_fit import FittedCost
 from bayescale.prediction.crossing import SCALE, same_response
 from bayescale.prediction.crossings import read_scales
-from bayescale.prediction.methods import AnyCurve, Method, traced_along
+from bayescale.prediction.methods import Method, traced_along
 from bayescale.prediction.mixing import labels_of, selected_rows, source
 from bayescale.prediction.parameters import generator
 from bayescale.prediction.paths import Path, fitted_scales
 from bayescale.prediction.points import At, Fitted, as_frame
-from bayescale.prediction.pricing import Priced
+from bayescale.prediction.pricing import AnyCurve, Priced, reordered
 
 Array = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ def rank_methods(
     along, path, at
         As of :func:`crossings`.
     cost : Cost or FittedCost, or a mapping of name to one
-        With ``along="cost"``.
+        With ``along="cost"``; a fitted one draw by draw.
     seed : int
         The same seed gives the same draws.
 
@@ -145,7 +145,7 @@ def _together(
             size = method.curve.draws
             mixed = generator(seed, 60 + len(orders)).permutation(size)[:number]
             orders[id(whole)] = np.arange(size) if method is shortest else mixed
-        out.append(method.curve.take(orders[id(whole)]))
+        out.append(reordered(method.curve, orders[id(whole)]))
     return out, {d: shortest.chains[d] for d in (CHAIN, DRAW)}
 
 
@@ -178,6 +178,5 @@ def _measured(asked: Fitted, method: Method, place: Mapping[Any, str]) -> tuple[
     if not len(scales):
         return np.empty(0), np.empty(0)
     if isinstance(method.curve, Priced):
-        curve = method.curve
-        scales = np.exp(np.interp(np.log(scales), curve.scales, curve.costs))
+        scales = method.curve.charge.cost(scales)
     return scales[keep], fit.data.table[fit.response].to_numpy(float)[keep]

@@ -222,6 +222,42 @@ def test_a_fitted_cost_is_an_axis() -> None:
     np.testing.assert_allclose(found.isel(crossing=0), 7 * 20 * (1e9 * 1.1**20) ** 2, rtol=0.3)
 
 
+def test_a_fitted_cost_is_uncertain_where_two_methods_cross_and_shared_where_they_are_compared() -> None:
+    rng = np.random.default_rng(0)
+    params, tokens = np.geomspace(1e8, 1e9, 12), 20 * np.geomspace(1e8, 1e9, 12) * np.tile([0.5, 1, 2], 4)
+    hours = 7 * params * tokens * np.exp(0.3 * rng.standard_normal(12))
+    cost = fit_cost(pd.DataFrame({"params": params, "tokens": tokens, "compute": hours}))
+    path = {"tokens_per_param": 20.0}
+    # The laws are certain, and cross at one size, eleven times the largest whose cost was recorded.
+    a, b = power(2.0, 0.10), power(2.2, 0.15, draws=70)
+    found = np.log(crossings(a, b, along="cost", cost=cost, path=path)["cost"].isel(crossing=0))
+    size = 1e9 * 1.1**20
+    expected = np.log(cost.draws({"params": size, "tokens": 20 * size}))
+    assert found.mean() == pytest.approx(float(expected.mean()), abs=0.15)
+    without_noise = np.std(cost.logs(cost.coefficients, np.array([size]), np.array([20 * size])))
+    assert found.std() == pytest.approx(without_noise, rel=0.35)
+    # What both pay cancels: twice the size is four times the cost or so, in every draw by the same exponent.
+    wider = power(2.0 * 2**0.10, 0.10)
+    ratio = compute_multiplier(wider, power(2.0, 0.10, draws=70), [1e21], along="cost", cost=cost, path=path)["multiplier"]
+    rates = cost.coefficients[:, 1:].sum(axis=1)
+    assert np.log2(ratio).mean() == pytest.approx(rates.mean(), abs=0.1)
+    assert np.log2(ratio).std() == pytest.approx(rates.std(), rel=0.35)
+    ranked = rank_methods({"wider": wider, "plain": power(2.0, 0.10, draws=70)}, 1e21, along="cost", cost=cost, path=path)
+    assert ranked["p_best"].sel(candidate="plain").item() == 1
+
+
+def test_methods_that_pay_by_different_records_have_draws_of_their_own() -> None:
+    params = np.geomspace(1e8, 1e9, 12)
+    table = pd.DataFrame({"params": params, "tokens": 20 * params * np.tile([0.5, 1, 2], 4)})
+    noise = np.random.default_rng(0).standard_normal(12)
+    costs = [fit_cost(table.assign(compute=7 * table.params * table.tokens * np.exp(0.3 * noise))) for _ in range(2)]
+    ranked = rank_methods(
+        {"one": power(2.0, 0.10), "other": power(2.0, 0.10)}, 1e21, along="cost", path={"tokens_per_param": 20.0},
+        cost={"one": costs[0], "other": costs[1]},
+    )  # fmt: skip
+    assert 0.2 < ranked["p_best"].sel(candidate="one").item() < 0.8
+
+
 def test_a_cost_that_does_not_say_enough() -> None:
     a, b = power(2.0, 0.10), power(2.2, 0.15)
     with pytest.raises(SpecError, match="along='cost' needs cost"):
@@ -230,5 +266,10 @@ def test_a_cost_that_does_not_say_enough() -> None:
         crossings(a, b, along="params", cost=Cost())
     with pytest.raises(SpecError, match="does not rise along params"):
         crossings(a, b, along="cost", cost=Cost(lambda t: np.ones(len(t)), unit="USD"), path={"tokens_per_param": 20})
+    falling = pd.DataFrame({"params": [1e8, 1e9, 1e10], "tokens": [1e9, 1e9, 1e9], "compute": [9.0, 3.0, 1.0]})
+    with pytest.raises(SpecError, match=r"does not rise along params in [0-9]+% of its draws"):
+        crossings(a, b, along="cost", cost=fit_cost(falling), path={"tokens": 1e9})
+    with pytest.raises(SpecError, match="say tokens"):
+        crossings(a, b, along="cost", cost=fit_cost(falling))
     with pytest.raises(SpecError, match="state them in one unit"):
         crossings(a, b, along="cost", cost=[Cost(), Cost.hours(1e14)], path={"tokens_per_param": 20})
