@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 #: Columns that hold recorded compute, the first that is there is taken.
 RECORDED = ("compute", "flops")
 FEWEST = 3
+#: Share of draws that may fall with scale, where a question needs that they rise.
+MOST_FALLING = 0.05
 
 #: Prior: slopes about 1 (as 6·params·tokens says) with so many noise standard deviations; the noise variance is
 #: InverseGamma(SHAPE, SPREAD), a median of 12 %.
@@ -66,12 +68,30 @@ class FittedCost:
         noise = self.sigma[:, None] * generator(seed, 0).standard_normal(logs.shape)
         return xr.DataArray(np.exp(logs + noise)[None], dims=(CHAIN, DRAW, POINT), attrs={"units": self.unit}, name="cost")
 
-    def resampled(self, number: int, rng: np.random.Generator) -> Array:
-        """Coefficients (number, 3), draws taken at random, to go with as many draws of a fit."""
-        return self.coefficients[rng.integers(len(self.coefficients), size=number)]
+    def resampled(self, number: int, rng: np.random.Generator, rises: NDArray[np.bool_], with_what: str) -> Array:
+        """Coefficients (number, 3), draws taken at random, to go with as many draws of a fit.
+
+        Parameters
+        ----------
+        rises : bool array (draw,)
+            In which draws a budget says what it buys: of the others none is taken, for no cost falls with scale.
+        with_what : str
+            What it rises with.
+
+        Raises
+        ------
+        SpecError
+            When more than a twentieth of the draws fall: the runs do not tell what a run costs.
+        """
+        if (falling := int((~rises).sum())) > MOST_FALLING * len(rises):
+            raise SpecError(
+                f"the fitted cost ({self.said}) falls with {with_what} in {falling} of {len(rises)} draws: it takes runs that "
+                "tell what each costs"
+            )
+        return self.coefficients[np.flatnonzero(rises)[rng.integers(int(rises.sum()), size=number)]]
 
     def logs(self, coefficients: Array, params: Array, tokens: Array) -> Array:
-        """Log cost without noise by each row of coefficients (draw, 3), at sizes and data (draw or 1, scale)."""
+        """Log cost without noise by each row of coefficients (draw, 3), at sizes and data (scale,) or (draw, scale)."""
         level, size, data = (column[:, None] for column in coefficients.T)
         return np.asarray(level + size * (np.log(params) - self.center[0]) + data * (np.log(tokens) - self.center[1]))
 

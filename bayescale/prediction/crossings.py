@@ -47,7 +47,7 @@ def crossings(
     path, at, within
         As of :func:`crossover`; ``within`` in the unit of the axis.
     cost : Cost or FittedCost, or one of a and one of b
-        With ``along="cost"``: what a run costs. A fitted one draw by draw, the same draws where both pay alike.
+        With ``along="cost"``: what a run costs. A fitted one draw by draw, the same draws where both pay by the same object.
     seed : int
         The same seed gives the same draws.
 

@@ -131,11 +131,7 @@ def charge_of(cost: CostFunction | Cost | FittedCost | None, number: int, seed: 
         return None if cost == Cost() else cost.at_size
     if not isinstance(cost, FittedCost):
         return cost
-    coefficients = cost.resampled(number, generator(seed, 9))
-    if falling := float((coefficients[:, 1:] <= 0).any(axis=1).mean()):
-        raise SpecError(
-            f"the fitted cost falls with size or data in {falling:.0%} of its draws: it takes runs that tell them apart"
-        )
+    coefficients = cost.resampled(number, generator(seed, 9), (cost.coefficients[:, 1:] > 0).all(axis=1), "size or data")
 
     def charge(params: Array, tokens: Array) -> Array:
         return np.asarray(np.exp(cost.logs(coefficients, params, tokens)))

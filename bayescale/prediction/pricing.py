@@ -64,23 +64,26 @@ class Learnt:
     ----------
     level, slope : array (draw,)
         Of the log cost in the log scale.
+    middle : (float, float)
+        Their posterior means, the same whatever draws are taken.
     """
 
     level: Array
     slope: Array
+    middle: tuple[float, float]
 
     def cost(self, scale: Array) -> Array:
-        """What scales (scale,) cost, in the median over draws."""
-        logs = self.level[:, None] + self.slope[:, None] * np.log(scale)
-        return np.asarray(np.exp(np.median(logs, axis=0)))
+        """What scales (scale,) cost, by the posterior mean of the logarithm."""
+        level, slope = self.middle
+        return np.asarray(np.exp(level + slope * np.log(scale)))
 
     def scale(self, cost: Array) -> Array:
-        """What costs (draw or 1, cost) buy in each draw."""
+        """What costs (draw or 1, cost) buy in each draw, however far they lie from what was recorded."""
         return np.asarray(np.exp((np.log(cost) - self.level[:, None]) / self.slope[:, None]))
 
     def take(self, draws: NDArray[np.int64]) -> Learnt:
         """As it is in some of the draws."""
-        return Learnt(self.level[draws], self.slope[draws])
+        return replace(self, level=self.level[draws], slope=self.slope[draws])
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +115,10 @@ class Priced:
 
     def departing(self, low: float, high: float, rng: np.random.Generator) -> Priced:
         """The curve with a path of the discrepancy between two costs, where the model has one."""
-        ends = self.charge.scale(np.array([[low, high]]))
-        return replace(self, curve=self.curve.departing(float(ends.min()), float(ends.max()), rng))
+        # All draws but the outermost of a fitted cost, which would leave the others a coarse path.
+        first, last = self.charge.scale(np.array([[low, high]])).T
+        ends = float(np.quantile(first, 0.01)), float(np.quantile(last, 0.99))
+        return replace(self, curve=self.curve.departing(*ends, rng))
 
 
 AnyCurve = Curve | Mixture | Priced
@@ -144,7 +149,7 @@ def priced(traced: Traced, cost: Price, rng: np.random.Generator) -> tuple[Price
         part = part.parts[0]
     charge: Declared | Learnt
     if isinstance(cost, FittedCost):
-        charge = _learnt(part, low, high, cost, cost.resampled(curve.draws, rng))
+        charge = _learnt(part, low, high, cost, curve.draws, rng)
     else:
         charge = _declared(part, low, high, cost)
     paid = charge.cost(np.array([low, high]))
@@ -163,21 +168,26 @@ def _declared(curve: Curve, low: float, high: float, cost: Cost) -> Declared:
         # Sizes that are never run, which a table would not hold.
         costs = cost.at_size(columns["params"], columns["tokens"]) if sized else cost(pd.DataFrame(columns))
     if not (np.all(costs > 0) and np.all(np.diff(costs) > 0)):
-        raise SpecError(_falls(curve, cost, ""))
+        raise SpecError(
+            f"the cost ({cost.said}) does not rise along {curve.along}: it says nothing of which scale a budget buys"
+        )
     return Declared(np.log(scales), np.log(costs))
 
 
-def _learnt(curve: Curve, low: float, high: float, cost: FittedCost, coefficients: Array) -> Learnt:
+def _learnt(curve: Curve, low: float, high: float, cost: FittedCost, draws: int, rng: np.random.Generator) -> Learnt:
     _refuse_optimal(curve, cost)
-    ends = np.array([low, high])
-    columns = _columns(curve, ends)
+    columns = _columns(curve, np.array([low, high]))
     if missing := sorted({"params", "tokens"} - set(columns)):
         raise SpecError(f"the cost ({cost.said}) is one of params and tokens: say {' and '.join(missing)}, by path or at")
-    logs = cost.logs(coefficients, columns["params"], columns["tokens"])
-    slope = (logs[:, 1] - logs[:, 0]) / np.log(high / low)
-    if falling := float((slope <= 0).mean()):
-        raise SpecError(_falls(curve, cost, f" in {falling:.0%} of its draws"))
-    return Learnt(logs[:, 0] - slope * np.log(low), slope)
+
+    def power(coefficients: Array) -> tuple[Array, Array]:
+        logs = cost.logs(coefficients, columns["params"], columns["tokens"])
+        slope = (logs[:, 1] - logs[:, 0]) / np.log(high / low)
+        return logs[:, 0] - slope * np.log(low), slope
+
+    coefficients = cost.resampled(draws, rng, power(cost.coefficients)[1] > 0, curve.along)
+    level, slope = power(cost.coefficients.mean(axis=0, keepdims=True))
+    return Learnt(*power(coefficients), middle=(float(level[0]), float(slope[0])))
 
 
 def _columns(curve: Curve, scales: Array) -> Mapping[str, Array]:
@@ -191,7 +201,3 @@ def _refuse_optimal(curve: Curve, cost: Price) -> None:
             f"along the compute-optimal path sizes differ from draw to draw, and the cost ({cost.said}) depends on them: name "
             "a path such as {'tokens_per_param': 20}, or a cost by FLOP"
         )
-
-
-def _falls(curve: Curve, cost: Price, when: str) -> str:
-    return f"the cost ({cost.said}) does not rise along {curve.along}{when}: it says nothing of which scale a budget buys"

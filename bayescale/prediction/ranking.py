@@ -57,7 +57,7 @@ def rank_methods(
     along, path, at
         As of :func:`crossings`.
     cost : Cost or FittedCost, or a mapping of name to one
-        With ``along="cost"``; a fitted one draw by draw.
+        With ``along="cost"``; a fitted one draw by draw, the same draws of methods that pay by the same object.
     seed : int
         The same seed gives the same draws.
 

@@ -14,7 +14,7 @@ from bayescale.infer.fit import Fit
 from bayescale.models.pooling import NoPooling
 from bayescale.models.scaling import ScalingModel
 from bayescale.prediction.cost import Cost
-from bayescale.prediction.cost_fit import fit_cost
+from bayescale.prediction.cost_fit import FittedCost, fit_cost
 from bayescale.prediction.crossing import crossover
 from bayescale.prediction.crossings import compute_multiplier, crossings
 from bayescale.prediction.ranking import rank_methods
@@ -246,6 +246,18 @@ def test_a_fitted_cost_is_uncertain_where_two_methods_cross_and_shared_where_the
     assert ranked["p_best"].sel(candidate="plain").item() == 1
 
 
+def test_the_few_draws_in_which_a_learnt_cost_falls_are_left_out() -> None:
+    coefficients = np.tile([40.0, 1.0, 1.0], (100, 1))
+    coefficients[:4, 1:] = -1.0
+    cost = FittedCost("compute", "FLOP", coefficients, np.full(100, 0.1), (20.0, 23.0), 5)
+    path = {"tokens_per_param": 20.0}
+    found = crossings(power(2.0, 0.10), power(2.2, 0.15), along="cost", cost=cost, path=path)["cost"].isel(crossing=0)
+    np.testing.assert_allclose(found, np.exp(40 + 2 * np.log(1e9 * 1.1**20) + np.log(20) - 43), rtol=1e-4)
+    coefficients[:6, 1:] = -1.0
+    with pytest.raises(SpecError, match="falls with params in 6 of 100 draws"):
+        crossings(power(2.0, 0.10), power(2.2, 0.15), along="cost", cost=cost, path=path)
+
+
 def test_methods_that_pay_by_different_records_have_draws_of_their_own() -> None:
     params = np.geomspace(1e8, 1e9, 12)
     table = pd.DataFrame({"params": params, "tokens": 20 * params * np.tile([0.5, 1, 2], 4)})
@@ -267,7 +279,7 @@ def test_a_cost_that_does_not_say_enough() -> None:
     with pytest.raises(SpecError, match="does not rise along params"):
         crossings(a, b, along="cost", cost=Cost(lambda t: np.ones(len(t)), unit="USD"), path={"tokens_per_param": 20})
     falling = pd.DataFrame({"params": [1e8, 1e9, 1e10], "tokens": [1e9, 1e9, 1e9], "compute": [9.0, 3.0, 1.0]})
-    with pytest.raises(SpecError, match=r"does not rise along params in [0-9]+% of its draws"):
+    with pytest.raises(SpecError, match=r"falls with params in [0-9]+ of 2000 draws"):
         crossings(a, b, along="cost", cost=fit_cost(falling), path={"tokens": 1e9})
     with pytest.raises(SpecError, match="say tokens"):
         crossings(a, b, along="cost", cost=fit_cost(falling))
