@@ -29,8 +29,8 @@ _ANCHORS = ("hellaswag", "mmlu")
 
 #: Priors of the logit of a ceiling's share of what is above chance: estimated, and near 1.
 _ESTIMATED, _NEAR_ONE = (2.3, 0.8), (4.5, 0.7)
-#: A task is seen well above half-way where so many models, of so many families, have more than this share of what is above
-#: chance: by fewer a low ceiling is not told from a curve that rises slowly, and chains would be in either.
+#: A task is seen well above half-way where so many models, of so many families (or of all that there are), have more than this
+#: share of what is above chance: by fewer a low ceiling is not told from a curve that rises slowly.
 _SEEN_SHARE, _SEEN_MODELS, _SEEN_FAMILIES = 0.45, 5, 3
 
 _START = 4.0
@@ -250,8 +250,9 @@ def _ceilings(
     model: CapabilityModel, table: pd.DataFrame, tasks: tuple[str, ...], chance: Floats
 ) -> tuple[Floats, Floats, Floats]:
     share = (table["accuracy"] - table["chance"]) / (1 - table["chance"])
+    families = min(_SEEN_FAMILIES, table["family"].nunique())
     high = table[share > _SEEN_SHARE].groupby("task")[["model", "family"]].nunique()
-    seen = set(high.index[(high["model"] >= _SEEN_MODELS) & (high["family"] >= _SEEN_FAMILIES)])
+    seen = set(high.index[(high["model"] >= _SEEN_MODELS) & (high["family"] >= families)])
     loc, scale, fixed = (np.zeros(len(tasks)) for _ in range(3))
     for i, task in enumerate(tasks):
         word = model.ceilings.get(task, "estimated" if task in seen else "near one")

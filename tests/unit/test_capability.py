@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 import bayescale as bs
 from bayescale.core.errors import DataError, SpecError
@@ -17,6 +18,7 @@ from bayescale.infer.finish import growing
 from bayescale.infer.mode import find_mode
 from bayescale.infer.programs import programs
 from bayescale.infer.sample import random_keys
+from bayescale.models import capability_values
 from bayescale.models.evals_binding import bind_evals
 from bayescale.models.spec import capability_from_spec, capability_spec
 from benchmarks.capabilities.recovery import replicates
@@ -66,15 +68,19 @@ def test_a_model_that_does_not_fit_the_table_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("families", "sizes", "times", "estimated"),
-    [(3, 2, 1, True), (2, 3, 1, False), (3, 1, 2, False)],
-    ids=["six models of three families", "six models of two families", "three models twice"],
+    ("families", "sizes", "times", "others", "estimated"),
+    [(3, 2, 1, True, True), (2, 3, 1, True, False), (2, 3, 1, False, True), (3, 1, 2, True, False)],
+    ids=["six models of three families", "six models of two families", "of all that there are", "three models twice"],
 )
 def test_a_ceiling_is_estimated_where_models_of_several_families_come_near_it(
-    families: int, sizes: int, times: int, estimated: bool
+    families: int, sizes: int, times: int, others: bool, estimated: bool
 ) -> None:
     names = [f"F{f}-{i}" for f in range(families) for i in range(sizes)]
-    table = simulate(0).query("task != 'facts'").assign(accuracy=lambda t: np.where(t["model"].isin(names), 0.9, 0.3))
+    table = (
+        simulate(0, 4 if others else families)
+        .query("task != 'facts'")
+        .assign(accuracy=lambda t: np.where(t["model"].isin(names), 0.9, 0.3))
+    )
     repeated = pd.concat([table.assign(shots=shots) for shots in range(times)], ignore_index=True)
     binding = bind_evals(bs.CapabilityModel(1), bs.Evals.from_frame(repeated))
     near_one = binding.design.ceiling_loc > 3
@@ -113,6 +119,14 @@ def test_convergence_is_judged_on_what_is_said_of_each_model_too(fitted: bs.Capa
     expected = said[..., (table["model"] == model).to_numpy()].mean(-1)
     np.testing.assert_allclose(fitted.latents["mean_accuracy"].sel(model=model), expected, rtol=1e-8)
     assert f"mean_accuracy[{model}]" in fitted.convergence.table.index
+
+
+def test_normal_scores_that_are_drawn_in_parts_are_those_drawn_at_once(
+    fitted: bs.CapabilityFit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = bs.predict(fitted, fitted.data, seed=1)
+    monkeypatch.setattr(capability_values, "_AT_ONCE", 1000)
+    xr.testing.assert_equal(bs.predict(fitted, fitted.data, seed=1), whole)
 
 
 def test_each_draw_is_reported_once() -> None:
