@@ -114,12 +114,17 @@ def fit_evals(
 
         def judge(results: dict[str, Any], names: Collection[str] | None) -> Convergence:
             estimated = only_estimated(draws_dataset(results["parameters"], dims, coords), binding)
-            said = {FORECAST: mean_accuracy(binding, results["mean"])}
+            said = {FORECAST: results[FORECAST]}
             return diagnose(estimated.merge(draws_dataset(said, {FORECAST: ("model",)}, coords)), names=names)
 
-        reported = growing(lambda flat: finish(made, flat, design))
+        def kept(found: dict[str, Any]) -> dict[str, Any]:
+            said = {FORECAST: mean_accuracy(binding, found.pop("mean"))}
+            by_score = {name: found[name][(..., *binding.cell.T)] for name in ("eta", "log_likelihood")}
+            return found | by_score | said
+
+        reported = growing(lambda flat: finish(made, flat, design, kept))
         drawn = sample(made, design, sampler, seed, reported, judge, report)
-        prior = finish(made, drawn.prior.reshape(sampler.chains, CHUNK, -1), design)
+        prior = finish(made, drawn.prior.reshape(sampler.chains, CHUNK, -1), design, kept)
     tree = _tree(binding, evals, drawn, prior, np.random.default_rng([seed, 1]))
     tree.attrs |= {"seed": seed, "sampler": repr(sampler), "digest": evals.digest, "interrupted": int(drawn.interrupted)}
     fitted = CapabilityFit(model, evals, tree)
@@ -201,17 +206,16 @@ def _prior_scores(binding: EvalsBinding, prior: dict[str, Any], rng: np.random.G
         effect = parameters["task_sd"][:, asked.task] * all_effects[:, family[who], asked.task]
     eta = logits(parameters, asked, capability[:, who], effect)
     scores = new_scores(binding.model.noise, rng, parameters, asked, eta)
-    return scores.reshape(*prior["mean"].shape[:2], -1)
+    return scores.reshape(*prior["eta"].shape[:2], -1)
 
 
 def _tree(binding: EvalsBinding, evals: Evals, drawn: Draws, prior: dict[str, Any], rng: np.random.Generator) -> xr.DataTree:
     dims, coords = parameter_dims(binding), coordinates(binding)
     coords[SCORE] = evals.table.index.to_numpy()
     results, asked = drawn.results, asked_of(binding)
-    place = (..., *binding.cell.T)
-    chains, draws = results["mean"].shape[:2]
+    chains, draws = results["eta"].shape[:2]
     flat = {name: v.reshape(chains * draws, *v.shape[2:]) for name, v in results["parameters"].items()}
-    again = new_scores(binding.model.noise, rng, flat, asked, results["eta"][place].reshape(chains * draws, -1))
+    again = new_scores(binding.model.noise, rng, flat, asked, results["eta"].reshape(chains * draws, -1))
 
     def rows(values: np.ndarray) -> xr.Dataset:
         return draws_dataset({ACCURACY: values}, {ACCURACY: (SCORE,)}, coords)
@@ -224,7 +228,7 @@ def _tree(binding: EvalsBinding, evals: Evals, drawn: Draws, prior: dict[str, An
             "posterior": draws_dataset(results["parameters"], dims, coords),
             "latents": _latents(binding, results, coords),
             "sample_stats": draws_dataset(drawn.info, {}, {}),
-            "log_likelihood": rows(results["log_likelihood"][place]),
+            "log_likelihood": rows(results["log_likelihood"]),
             "log_prior": draws_dataset(results["log_prior"], {}, {}),
             "posterior_predictive": rows(again.reshape(chains, draws, -1)),
             "observed_data": xr.Dataset({ACCURACY: (SCORE, evals.table["accuracy"].to_numpy())}, coords=index),
@@ -240,7 +244,7 @@ def _latents(binding: EvalsBinding, results: dict[str, Any], coords: dict[str, A
         "capability": results["capability"][:, :, :models],
         "family_effect": results["family_effect"][:, :, :families],
         "log_ratio": results["log_ratio"][:, :, :families],
-        FORECAST: mean_accuracy(binding, results["mean"]),
+        FORECAST: results[FORECAST],
     }
     dims: Dims = {"capability": ("model", "factor"), "family_effect": ("family", "factor"), "log_ratio": ("family",)}
     dims[FORECAST] = ("model",)

@@ -13,13 +13,24 @@ from bayescale.infer.programs import AnyDesign, Programs
 from bayescale.infer.samplers import CHUNK
 
 
-def finish(made: Programs, flat: np.ndarray, design: AnyDesign) -> dict[str, Any]:
-    """What is reported of draws (chain, draw, dim); each array (chain, draw, …)."""
+def finish(
+    made: Programs,
+    flat: np.ndarray,
+    design: AnyDesign,
+    kept: Callable[[dict[str, Any]], dict[str, Any]] = lambda found: found,
+) -> dict[str, Any]:
+    """What is reported of draws (chain, draw, dim); each array (chain, draw, …).
+
+    Parameters
+    ----------
+    kept : callable
+        What is kept of a chunk: all chunks together may be larger than memory.
+    """
     chains, draws, dim = flat.shape
     parts = []
     for i in range(draws // CHUNK):
         found = to_numpy(made.finish(flat[:, i * CHUNK : (i + 1) * CHUNK].reshape(-1, dim), design))
-        parts.append(jax.tree.map(lambda a: a.reshape(chains, CHUNK, *a.shape[1:]), found))
+        parts.append(kept(jax.tree.map(lambda a: a.reshape(chains, CHUNK, *a.shape[1:]), found)))
     joined: dict[str, Any] = jax.tree.map(lambda *a: np.concatenate(a, axis=1), *parts)
     return joined
 

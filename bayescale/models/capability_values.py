@@ -14,6 +14,9 @@ from bayescale.models.eval_noise import Cells, NoiseName, draw_scores
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+#: Scores that are drawn at once: what they are drawn from takes ten times the memory that they do.
+_AT_ONCE = 5_000_000
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -67,7 +70,11 @@ def cells_of(parameters: Mapping[str, Any], asked: Asked) -> Cells:
 
 def new_scores(noise: NoiseName, rng: np.random.Generator, parameters: Mapping[str, Any], asked: Asked, eta: Floats) -> Floats:
     """Scores with their noise, (draw, point)."""
-    scores: Floats = draw_scores(noise, rng, eta, cells_of(parameters, asked))
+    scores, step = np.empty(eta.shape), max(1, _AT_ONCE // max(1, eta.shape[1]))
+    for first in range(0, len(eta), step):
+        part = slice(first, first + step)
+        cells = cells_of({name: values[part] for name, values in parameters.items()}, asked)
+        scores[part] = draw_scores(noise, rng, eta[part], cells)
     return scores
 
 
