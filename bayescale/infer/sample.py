@@ -24,9 +24,9 @@ WINDOWS, WINDOWS_OF_MANY, MANY = 2, 4, 20
 #: places tell it badly too.
 MOST_SHAPES = 2
 
-#: Draws a parameter from which on they are trusted to tell the shape better than the mode does, and the share of the effective
-#: sample size that is wanted below which beginning again in that shape is taken for the shorter way.
-TOLD, SLOW = 20, 0.75
+#: Draws a parameter from which on they are trusted to tell the shape, with the mode, better than the mode alone does, and the
+#: share of the effective sample size that is wanted below which beginning again in that shape is taken for the shorter way.
+TOLD, SLOW = 4, 0.75
 
 #: How often the step is halved, and sampling begun again, because too many draws diverge.
 MOST_HALVINGS = 2
@@ -145,10 +145,10 @@ def sample(
                 results = finish(join(kept))
                 judged = _judged(judge, results, judged, last=len(kept) >= most)
             if judged is not None and shapes and _misshapen(judged, dimension(made.sites)):
-                # The mode told the shape of the posterior badly: warm up once more, in that of these draws.
-                drawn, shapes, judged = join(kept), shapes - 1, None
-                flat = drawn.reshape(-1, drawn.shape[-1])
-                white, design = learn(flat), made.settle(np.median(flat, axis=0), design)
+                # The mode alone told the shape of the posterior badly: warm up once more, in what these draws add to it.
+                drawn, shapes, worth = join(kept), shapes - 1, float(judge(results, None).table["ess_bulk"].median())
+                flat, judged = drawn.reshape(-1, drawn.shape[-1]), None
+                white, design = learn(flat, white, worth), made.settle(np.median(flat, axis=0), design)
                 z = white.z(drawn[:, -1])
                 kept.clear()
                 warm_up()
@@ -179,7 +179,7 @@ def _judged(
 
 
 def _misshapen(judged: Convergence, dim: int) -> bool:
-    """Whether chains are in different places, or slow where their draws tell the shape better than the mode did."""
+    """Whether chains are in different places, or slow where their draws add to the shape that the mode told."""
     slow = judged.worst_ess < SLOW * MIN_ESS and judged.draws >= TOLD * dim
     return judged.agreement is Agreement.APART or (judged.agreement is Agreement.NEAR and slow)
 

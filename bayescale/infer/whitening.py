@@ -47,6 +47,13 @@ class Whitening:
         z: np.ndarray = np.linalg.solve(self.root, (y - self.center).reshape(-1, y.shape[-1]).T)
         return np.ascontiguousarray(z.T).reshape(flat.shape)
 
+    def correlations(self) -> np.ndarray:
+        """Correlations (dim, dim) of the coordinates before they are skewed, where whitened ones are independent."""
+        covariance = self.root @ self.root.T
+        sd = np.sqrt(np.diag(covariance))
+        found: np.ndarray = covariance / np.outer(sd, sd)
+        return found
+
 
 def whiten(mode: np.ndarray, hessian: np.ndarray) -> Whitening:
     """Coordinates in which the normal approximation at the mode is standard."""
@@ -56,12 +63,20 @@ def whiten(mode: np.ndarray, hessian: np.ndarray) -> Whitening:
     return Whitening(mode, root, np.zeros(dim), np.ones(dim), np.zeros(dim))
 
 
-def learn(draws: np.ndarray) -> Whitening:
+def learn(draws: np.ndarray, before: Whitening | None = None, worth: float | None = None) -> Whitening:
     """Coordinates learnt from draws (draw, dim) of all chains.
+
+    Parameters
+    ----------
+    before : Whitening, optional
+        Coordinates whose correlations are believed until draws say otherwise: few draws a parameter tell theirs badly.
+    worth : float, optional
+        How many independent draws they are worth; by default as many as there are.
 
     Notes
     -----
-    The covariance is shrunk towards its diagonal, which counts for ``dim + 5`` draws, as in Stan :cite:p:`stan`.
+    The covariance is shrunk towards its diagonal, or towards the correlations from before, which count for ``dim + 5`` draws,
+    as in Stan :cite:p:`stan`.
     """
     low, middle, high = np.quantile(draws, [_TAIL, 0.5, 1 - _TAIL], axis=0)
     below, above = np.maximum(middle - low, 1e-300), np.maximum(high - middle, 1e-300)
@@ -69,10 +84,11 @@ def learn(draws: np.ndarray) -> Whitening:
     scale = (high - low) / (2 * _AT * np.cosh(skew))
     scale = np.where(scale > 0, scale, 1.0)
     y = _unskew(draws, middle, scale, skew)
-    n, dim = y.shape
+    n, dim = len(y) if worth is None else worth, y.shape[1]
     covariance = np.cov(y, rowvar=False).reshape(dim, dim)
-    diagonal = np.diag(np.maximum(np.diag(covariance), 1e-12))
-    covariance = (n * covariance + (dim + 5) * diagonal) / (n + dim + 5)
+    sd = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
+    believed = np.eye(dim) if before is None else before.correlations()
+    covariance = (n * covariance + (dim + 5) * believed * np.outer(sd, sd)) / (n + dim + 5)
     return Whitening(y.mean(axis=0), cholesky(covariance, lower=True), middle, scale, skew)
 
 

@@ -41,7 +41,7 @@ def run(blocks: Iterable[Block], methods: dict[str, Method], seed: int) -> tuple
             seconds[name] += took
             # A run takes an hour: what is done by then is not lost where it is stopped.
             told = points[-1][["sq. error", "MAE", "log score", "cov 90", "width 90"]].mean()
-            scores = ", ".join(f"{score} {value:.3g}" for score, value in told.items())
+            scores = ", ".join(f"{column} {value:.3g}" for column, value in told.items())
             print(f"{block.name} {block.fold} | {name} | {took:.0f} s | {scores}", flush=True)
     return pd.concat(points, ignore_index=True), pd.Series(seconds, name="seconds")
 

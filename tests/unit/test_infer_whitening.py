@@ -62,6 +62,15 @@ def test_few_draws_are_shrunk_towards_their_diagonal() -> None:
     assert np.linalg.cond(white.root) < 10
 
 
+def test_draws_worth_little_keep_the_correlations_from_before() -> None:
+    before, draws = whiten(CENTER, PRECISION), np.random.default_rng(0).standard_normal((200, 3)) * [3.0, 1.0, 0.5]
+    kept, told = (learn(draws, before, worth) for worth in (1e-6, 1e6))
+    np.testing.assert_allclose(kept.correlations(), before.correlations(), atol=1e-6)
+    assert abs(told.correlations()[0, 1]) < 0.15 < before.correlations()[0, 1]
+    for white in (kept, told):  # the scales are those of the draws
+        np.testing.assert_allclose(white.scale * np.sqrt((white.root**2).sum(1)), draws.std(0), rtol=0.15)
+
+
 def test_a_coordinate_that_did_not_move_does_no_harm() -> None:
     stuck = SKEWED[:100].copy()
     stuck[:, 1] = 3.0
