@@ -57,7 +57,7 @@ class CapabilityModel:
         k-th and none on later ones. By default HellaSwag and MMLU where they are there, then the tasks seen best.
     ceilings : mapping of task to number or word
         Accuracy of a model of every capability: a number below or equal to 1, ``"estimated"`` or ``"near one"``. By default
-        estimated where five models, of three families or of all that the table has, come about half the way from chance to 1,
+        estimated where eight models, of three families or of all that the table has, come about half the way from chance to 1,
         and near 1 for other tasks, whose ceiling nothing tells.
     task_effects : bool
         Whether a family may be better or worse at a task than its capability says.

@@ -69,15 +69,15 @@ def test_a_model_that_does_not_fit_the_table_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("families", "sizes", "times", "others", "estimated"),
-    [(3, 2, 1, True, True), (2, 3, 1, True, False), (2, 3, 1, False, True), (3, 1, 2, True, False)],
-    ids=["six models of three families", "six models of two families", "of all that there are", "three models twice"],
+    [(3, 3, 1, True, True), (2, 5, 1, True, False), (2, 5, 1, False, True), (3, 2, 2, True, False)],
+    ids=["nine models of three families", "ten models of two families", "of all that there are", "six models twice"],
 )
 def test_a_ceiling_is_estimated_where_models_of_several_families_come_near_it(
     families: int, sizes: int, times: int, others: bool, estimated: bool
 ) -> None:
     names = [f"F{f}-{i}" for f in range(families) for i in range(sizes)]
     table = (
-        simulate(0, 4 if others else families)
+        simulate(0, 4 if others else families, 5)
         .query("task != 'facts'")
         .assign(accuracy=lambda t: np.where(t["model"].isin(names), 0.9, 0.3))
     )
