@@ -28,9 +28,6 @@ _COVARIATES: dict[str, tuple[str, ...]] = {"size_and_data": ("params", "tokens",
 FAMILY_SD, MODEL_SD, TASK_SD, SIGMA, JITTER = 0.6, 0.3, 0.2, 0.012, 0.15
 LOG_SD, TASK_LOG_SD = 0.6, 0.5
 
-#: Floor of a task that cannot be guessed: its median, and the spread of its logarithm.
-FLOOR, FLOOR_LOG_SD = 0.01, 0.8
-
 _EFFECT_SD, _PRODUCT_SD, _INTERCEPT_SD, _LOADING_SD, _PROMPT_SD, _SOURCE_SD = 0.5, 0.1, 3.0, 0.7, 0.5, 0.2
 
 
@@ -40,9 +37,10 @@ class CapabilityModel:
 
     ``accuracy = floor + (ceiling - floor) sigmoid(intercept + loading . capability + task effect)``, where the capability of a
     model is ``family effect + effect . (log size, log data, their product) + its own residual``, in a few factors
-    :cite:p:`ruan2024`. What families and models have of their own is integrated out by Laplace's method, and the sampler sees
-    the parameters that they share; it is then drawn with importance weights that correct most of what the approximation is off
-    by :cite:p:`rubin1988`.
+    :cite:p:`ruan2024`. The floor is the chance rate; where that is 0, a small number, nearer to 0 where fewer than eight models
+    were scored, or those of fewer than three families of more. What families and models have of their own is integrated out by
+    Laplace's method, and the sampler sees the parameters that they share; it is then drawn with importance weights that correct
+    most of what the approximation is off by :cite:p:`rubin1988`.
 
     Parameters
     ----------
@@ -251,8 +249,8 @@ def _bounds(design: EvalsDesign) -> tuple[Any, Any]:
     ceiling = jnp.where(design.ceiling_scale > 0, design.chance + (1 - design.chance) * jax.nn.sigmoid(logit), design.ceiling)
     numpyro.deterministic("ceiling", ceiling)
     floor = design.chance
-    if n := design.free_floors.shape[0]:
-        small = numpyro.sample("floor_latent", dist.LogNormal(jnp.log(FLOOR), FLOOR_LOG_SD).expand([n]).to_event(1))
+    if design.floor_loc.shape[0]:
+        small = numpyro.sample("floor_latent", dist.LogNormal(design.floor_loc, design.floor_scale).to_event(1))
         # A floor beyond reason, which a step too far may try, would leave no room for a score.
         floor = jnp.where(design.floor > 0, jnp.minimum(_padded(small)[design.floor], 0.3), design.chance)
     numpyro.deterministic("floor", floor)

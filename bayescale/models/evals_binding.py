@@ -27,11 +27,14 @@ SCALES = {"params": (9.8, 0.7), "tokens": (11.8, 0.6), "flops": (22.4, 1.1)}
 #: Tasks that are anchors where they are there, in this order.
 _ANCHORS = ("hellaswag", "mmlu")
 
-#: Priors of the logit of a ceiling's share of what is above chance: estimated, and near 1.
+#: Priors of the logit of a ceiling's share of what is above chance: estimated, and near 1. Of the logarithm of the floor of a
+#: task that cannot be guessed: estimated, and near 0.
 _ESTIMATED, _NEAR_ONE = (2.3, 0.8), (4.5, 0.7)
-#: A task is seen well above half-way where so many models, of so many families (or of all that there are), have more than this
-#: share of what is above chance: by fewer a low ceiling is not told from a curve that rises slowly.
-_SEEN_SHARE, _SEEN_MODELS, _SEEN_FAMILIES = 0.45, 8, 3
+_SMALL, _NEAR_NOUGHT = (np.log(0.01), 0.8), (np.log(0.003), 0.4)
+#: Where a curve begins and ends is told by so many models of so many families, or of all that there are: by fewer a high floor
+#: or a low ceiling is not told from a curve that rises slowly, and chains would be at either. Of a ceiling, by those that have
+#: more than this share of what is above chance.
+_SEEN_MODELS, _SEEN_FAMILIES, _SEEN_SHARE = 8, 3, 0.45
 
 _START = 4.0
 
@@ -110,6 +113,7 @@ def bind_evals(model: CapabilityModel, evals: Evals) -> EvalsBinding:
     rows = _rounded(len(models))
     chance = table.groupby("task")["chance"].first().reindex(list(tasks)).to_numpy(float)
     loc, scale, fixed = _ceilings(model, table, tasks, chance)
+    told = np.isin(tasks, list(_told(table, table)))[chance == 0]
     x, unknowns = covariates_of(model, by_model)
     share = (table["accuracy"].to_numpy() - chance[task]) / (0.95 - chance[task])
     share = np.clip(share, 0.02, 0.98)
@@ -139,7 +143,8 @@ def bind_evals(model: CapabilityModel, evals: Evals) -> EvalsBinding:
         unknown=pad(np.moveaxis(unknowns, 0, -1), rows, 0.0),
         prompts=np.zeros(max(0, len(prompts) - 1)),
         sources=np.zeros(len(sources)),
-        free_floors=np.zeros(int((chance == 0).sum())),
+        floor_loc=np.where(told, _SMALL[0], _NEAR_NOUGHT[0]),
+        floor_scale=np.where(told, _SMALL[1], _NEAR_NOUGHT[1]),
         slots=slots,
         chance=chance,
         ceiling_loc=loc,
@@ -250,9 +255,7 @@ def _ceilings(
     model: CapabilityModel, table: pd.DataFrame, tasks: tuple[str, ...], chance: Floats
 ) -> tuple[Floats, Floats, Floats]:
     share = (table["accuracy"] - table["chance"]) / (1 - table["chance"])
-    families = min(_SEEN_FAMILIES, table["family"].nunique())
-    high = table[share > _SEEN_SHARE].groupby("task")[["model", "family"]].nunique()
-    seen = set(high.index[(high["model"] >= _SEEN_MODELS) & (high["family"] >= families)])
+    seen = _told(table[share > _SEEN_SHARE], table)
     loc, scale, fixed = (np.zeros(len(tasks)) for _ in range(3))
     for i, task in enumerate(tasks):
         word = model.ceilings.get(task, "estimated" if task in seen else "near one")
@@ -260,6 +263,13 @@ def _ceilings(
             loc[i], scale[i] = _ESTIMATED if word == "estimated" else _NEAR_ONE
         fixed[i] = 1.0 if isinstance(word, str) else float(word)
     return loc, scale, fixed
+
+
+def _told(some: pd.DataFrame, table: pd.DataFrame) -> set[str]:
+    """Tasks of which some scores of a table are of enough models and families."""
+    seen = some.groupby("task")[["model", "family"]].nunique()
+    families = min(_SEEN_FAMILIES, table["family"].nunique())
+    return set(map(str, seen.index[(seen["model"] >= _SEEN_MODELS) & (seen["family"] >= families)]))
 
 
 def _rounded(size: int) -> int:

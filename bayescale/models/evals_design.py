@@ -33,8 +33,10 @@ class EvalsDesign:
         Covariates, 0 where they are not known.
     unknown : float array (latent, covariate, model)
         How covariates depend on the standard normal quantities that stand for what is not known of the model.
-    prompts, sources, free_floors : float array (prompt,), (pair,), (floor,)
+    prompts, sources : float array (prompt,), (pair,)
         As many as there are; their values are not used.
+    floor_loc, floor_scale : float array (floor,)
+        Prior of the logarithm of each floor that is free.
     slots : int array (family, slot)
         Task at each place.
     chance, ceiling_loc, ceiling_scale, ceiling : float array (task,)
@@ -57,7 +59,8 @@ class EvalsDesign:
     unknown: Array
     prompts: Array
     sources: Array
-    free_floors: Array
+    floor_loc: Array
+    floor_scale: Array
     slots: Array
     chance: Array
     ceiling_loc: Array

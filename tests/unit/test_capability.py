@@ -87,6 +87,17 @@ def test_a_ceiling_is_estimated_where_models_of_several_families_come_near_it(
     assert (near_one != estimated).all()
 
 
+def test_the_floor_of_a_task_that_cannot_be_guessed_is_near_nought_where_few_were_scored() -> None:
+    table = simulate(0)
+    few = table[(table["task"] != "code") | (table["family"] < "F2")]
+    (told,), (not_told,) = (
+        binding.design.floor_loc + 2 * binding.design.floor_scale
+        for binding in (bind_evals(bs.CapabilityModel(1), bs.Evals.from_frame(scores)) for scores in (table, few))
+    )
+    assert 0.02 < np.exp(told) < 0.1
+    assert np.exp(not_told) < 0.01
+
+
 def test_draws_have_names_dimensions_and_labels(fitted: bs.CapabilityFit) -> None:
     posterior = fitted.posterior
     assert posterior["loading"].dims == ("chain", "draw", "task", "factor")
