@@ -39,7 +39,7 @@ def run(blocks: Iterable[Block], methods: dict[str, Method], seed: int) -> tuple
             points.append(score(block, method(block, seed)).assign(method=name))
             took = time.perf_counter() - start
             seconds[name] += took
-            # A run takes an hour: what is done by then is not lost where it is stopped.
+            # Some of these commands take half an hour: what is done is not lost where one is stopped.
             told = points[-1][["sq. error", "MAE", "log score", "cov 90", "width 90"]].mean()
             scores = ", ".join(f"{column} {value:.3g}" for column, value in told.items())
             print(f"{block.name} {block.fold} | {name} | {took:.0f} s | {scores}", flush=True)

@@ -87,15 +87,22 @@ def test_a_ceiling_is_estimated_where_models_of_several_families_come_near_it(
     assert (near_one != estimated).all()
 
 
-def test_the_floor_of_a_task_that_cannot_be_guessed_is_near_nought_where_few_were_scored() -> None:
-    table = simulate(0)
-    few = table[(table["task"] != "code") | (table["family"] < "F2")]
-    (told,), (not_told,) = (
-        binding.design.floor_loc + 2 * binding.design.floor_scale
-        for binding in (bind_evals(bs.CapabilityModel(1), bs.Evals.from_frame(scores)) for scores in (table, few))
+@pytest.mark.parametrize(
+    ("families", "sizes", "others", "told"),
+    [(3, 3, True, True), (2, 5, True, False), (2, 5, False, True), (4, 1, True, False)],
+    ids=["nine models of three families", "ten models of two families", "of all that there are", "four models"],
+)
+def test_the_floor_of_a_task_that_cannot_be_guessed_is_near_nought_where_few_were_scored(
+    families: int, sizes: int, others: bool, told: bool
+) -> None:
+    names = [f"F{f}-{i}" for f in range(families) for i in range(sizes)]
+    table = simulate(0, 4 if others else families, 5)
+    binding = bind_evals(
+        bs.CapabilityModel(1), bs.Evals.from_frame(table[(table["task"] != "code") | table["model"].isin(names)])
     )
-    assert 0.02 < np.exp(told) < 0.1
-    assert np.exp(not_told) < 0.01
+    high = np.exp(binding.design.floor_loc + 2 * binding.design.floor_scale)
+    assert high.shape == (1,)
+    assert (0.02 < high < 0.1) if told else high < 0.01
 
 
 def test_draws_have_names_dimensions_and_labels(fitted: bs.CapabilityFit) -> None:
