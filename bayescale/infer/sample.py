@@ -128,6 +128,7 @@ def sample(
         halvings, stretch, shapes = 0, 1.0, MOST_SHAPES if windows == 1 else 0
         results: dict[str, Any] = {}
         judged: Convergence | None = None
+        before: Convergence | None = None
         while judged is None or (len(kept) < most and judged.agreement is Agreement.NEAR):
             doing, wanted = ("sampling", least) if len(kept) < least else ("sampling on", len(kept) + max(1, least // 4))
             while len(kept) < wanted:
@@ -142,11 +143,12 @@ def sample(
                 done -= len(kept)
                 kept.clear()
             else:
-                results = finish(join(kept))
-                judged = _judged(judge, results, judged, last=len(kept) >= most)
+                results, before = finish(join(kept)), judged
+                judged = _judged(judge, results, before, last=len(kept) >= most)
             if judged is not None and shapes and _misshapen(judged, dimension(made.sites)):
                 # The mode alone told the shape of the posterior badly: warm up once more, in what these draws add to it.
-                drawn, shapes, worth = join(kept), shapes - 1, float(judge(results, None).table["ess_bulk"].median())
+                whole = judged if before is None else judge(results, None)
+                drawn, shapes, worth = join(kept), shapes - 1, float(whole.table["ess_bulk"].median())
                 flat, judged = drawn.reshape(-1, drawn.shape[-1]), None
                 white, design = learn(flat, white, worth), made.settle(np.median(flat, axis=0), design)
                 z = white.z(drawn[:, -1])
