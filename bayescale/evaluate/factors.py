@@ -88,7 +88,7 @@ def compare_factors(
     first = next(iter(made.values())).points.set_index(["cutoff", ROW]).sort_index()
     if first["model"].nunique() < 2:
         raise SpecError(f"the scores of {first['model'].iloc[0]} alone tell nothing: a lower cut-off hides more models")
-    errors = np.array([_clustered(column, first["model"].to_numpy()) for column in behind.T])
+    errors = np.array([clustered_error(column, first["model"].to_numpy()) for column in behind.T])
     means = behind.mean(axis=0)
     summaries = pd.DataFrame({name: one.summary().iloc[0] for name, one in made.items()}).T
     points = [100 * float((one.points["median"] - one.points["observed"]).abs().mean()) for one in made.values()]
@@ -110,7 +110,7 @@ def compare_factors(
     )
 
 
-def _clustered(values: Array, units: Array) -> float:
+def clustered_error(values: Array, units: Array) -> float:
     """Standard error of a mean of values that are independent between units only."""
     sums = pd.Series(values - values.mean()).groupby(units).sum()
     number = len(sums)

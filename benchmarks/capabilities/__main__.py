@@ -9,6 +9,8 @@ bundled: the largest model of every family of three sizes or more, in the bundle
 
 choose: numbers of factors and kinds of noise compared, inside the training models of the targets.
 
+read: the scores that --csv has kept, again, tasks left out, and the methods compared by log score.
+
 speed: seconds to fit the standard benchmarks of all models at default settings, and whether the chains agree (same folder).
 """
 
@@ -27,7 +29,7 @@ from benchmarks.capabilities import protocols
 from benchmarks.capabilities.ours import CANDIDATES, LOCKED, OF_BUNDLED, OURS
 from benchmarks.capabilities.protocols import Block
 from benchmarks.capabilities.rivals import RIVALS, Method
-from benchmarks.capabilities.scoring import means, printed, score
+from benchmarks.capabilities.scoring import differences, means, printed, score
 
 
 def run(blocks: Iterable[Block], methods: dict[str, Method], seed: int) -> tuple[pd.DataFrame, pd.Series]:
@@ -91,6 +93,15 @@ def _run(asked: argparse.Namespace) -> None:
         points.to_csv(asked.csv, index=False)
 
 
+def _read(asked: argparse.Namespace) -> None:
+    points = pd.concat([pd.read_csv(file) for file in asked.files], ignore_index=True)
+    points = points[~points.series.isin(asked.without)]
+    print(printed(means(points, "block")))
+    print(
+        f"\n{points.method.value_counts().iloc[0]} cells; log score beside the best\n{differences(points).round(2).to_string()}"
+    )
+
+
 def _speed(asked: argparse.Namespace) -> None:
     if not protocols.available():
         print(protocols.UNSET)
@@ -119,10 +130,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     grouped.add_argument("--by-task", action="store_true", help="print means over each benchmark too")
     commands.add_parser("bundled", parents=[shared], help="largest models of the bundled tables")
     commands.add_parser("choose", parents=[shared], help="the number of factors and the noise, inside the training models")
+    again = commands.add_parser("read", help="scores that --csv has kept, of one run or of several parts of one")
+    again.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    again.add_argument("--without", nargs="*", default=[], metavar="SERIES", help="tasks to leave out")
     commands.add_parser("speed", parents=[shared], help="seconds to fit the standard benchmarks")
     asked = parser.parse_args(arguments)
-    if asked.command == "speed":
-        _speed(asked)
+    if asked.command in ("speed", "read"):
+        {"speed": _speed, "read": _read}[asked.command](asked)
         return
     asked.by_task = getattr(asked, "by_task", False)
     _run(asked)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, truncnorm
 
+from bayescale.evaluate.factors import clustered_error
 from benchmarks.capabilities.protocols import Block
 from benchmarks.extrapolation.scoring import LEVELS, SCORED, log_density
 
@@ -101,6 +102,16 @@ def means(points: pd.DataFrame, by: str) -> pd.DataFrame:
     lines = lines.sort_index(level=by, sort_remaining=False, kind="stable")
     pooled = points.groupby("method", sort=False)[list(SCORES)].mean()
     return pd.concat([lines, pd.concat({"pooled over cells": pooled}, names=[by])])
+
+
+def differences(points: pd.DataFrame) -> pd.DataFrame:
+    """How far each method's log score lies above that of the best, in the mean over cells, with its standard error by model."""
+    cell = points.groupby("method").cumcount()
+    wide = points.assign(cell=cell).pivot(index="cell", columns="method", values="log score")
+    units = points.model[points.method == points.method.iloc[0]].to_numpy()
+    apart = wide.sub(wide[wide.mean().idxmax()], axis=0)
+    errors = [clustered_error(apart[name].to_numpy(), units) for name in apart]
+    return pd.DataFrame({"log score": wide.mean(), "difference": apart.mean(), "s.e.": errors})
 
 
 def printed(table: pd.DataFrame) -> str:

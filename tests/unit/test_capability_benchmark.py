@@ -12,7 +12,7 @@ from scipy.stats import norm, truncnorm
 from benchmarks.capabilities import protocols
 from benchmarks.capabilities.protocols import COLUMNS, LARGE, Block
 from benchmarks.capabilities.rivals import components, logistic
-from benchmarks.capabilities.scoring import Draws, Normal, means, score
+from benchmarks.capabilities.scoring import Draws, Normal, differences, means, score
 from benchmarks.capabilities.skills import Grid, Skills
 
 needs_tables = pytest.mark.skipif(not os.environ.get(protocols.FOLDER), reason=protocols.UNSET)
@@ -163,3 +163,14 @@ def test_the_gradient_of_the_skills_is_that_of_their_objective() -> None:
         steps = 1e-6 * np.eye(len(theta))
         numeric = [(law.objective(theta + s)[0] - law.objective(theta - s)[0]) / 2e-6 for s in steps]
         assert law.objective(theta)[1] == pytest.approx(np.array(numeric), abs=1e-6)
+
+
+def test_methods_are_compared_cell_by_cell_and_models_are_what_is_independent() -> None:
+    scores = {"best": [3.0, 3.0, 1.0, 1.0], "other": [2.0, 2.0, 2.0, 0.0]}
+    points = pd.concat(
+        [pd.DataFrame({"model": ["a", "a", "b", "b"], "method": name, "log score": values}) for name, values in scores.items()]
+    )
+    found = differences(points)
+    assert found.loc["best"].tolist() == [2.0, 0.0, 0.0]
+    # Deviations of -.5, -.5, 1.5 and -.5 from the mean of -.5: sums of -1 and 1 by model, over four cells.
+    np.testing.assert_allclose(found.loc["other"], [1.5, -0.5, np.sqrt(2 * 2) / 4])

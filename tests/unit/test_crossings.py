@@ -263,10 +263,8 @@ def test_methods_that_pay_by_different_records_have_draws_of_their_own() -> None
     table = pd.DataFrame({"params": params, "tokens": 20 * params * np.tile([0.5, 1, 2], 4)})
     noise = np.random.default_rng(0).standard_normal(12)
     costs = [fit_cost(table.assign(compute=7 * table.params * table.tokens * np.exp(0.3 * noise))) for _ in range(2)]
-    ranked = rank_methods(
-        {"one": power(2.0, 0.10), "other": power(2.0, 0.10)}, 1e21, along="cost", path={"tokens_per_param": 20.0},
-        cost={"one": costs[0], "other": costs[1]},
-    )  # fmt: skip
+    methods, prices = ({"one": value, "other": other} for value, other in ((power(2.0, 0.10), power(2.0, 0.10)), costs))
+    ranked = rank_methods(methods, 1e21, along="cost", path={"tokens_per_param": 20.0}, cost=prices)
     assert 0.2 < ranked["p_best"].sel(candidate="one").item() < 0.8
 
 
