@@ -60,8 +60,8 @@ def test_the_fewest_factors_that_forecast_as_well_are_chosen(asked: list[dict[st
 def test_an_error_has_models_as_its_unit() -> None:
     rng = np.random.default_rng(0)
     alike = rng.standard_normal(400).repeat(10)
-    assert module._clustered(alike, np.arange(400).repeat(10)) == pytest.approx(1 / np.sqrt(400), rel=0.1)
-    assert module._clustered(alike, np.arange(4000)) == pytest.approx(1 / np.sqrt(4000), rel=0.1)
+    assert module.clustered_error(alike, np.arange(400).repeat(10)) == pytest.approx(1 / np.sqrt(400), rel=0.1)
+    assert module.clustered_error(alike, np.arange(4000)) == pytest.approx(1 / np.sqrt(4000), rel=0.1)
 
 
 @pytest.mark.parametrize(
