@@ -57,6 +57,7 @@ def next_runs(
     replicates: bool = True,
     most: int | None = None,
     least: float = 1e-3,
+    misfit: float = 0.0,
     unseen: Unseen = "population",
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -91,6 +92,11 @@ def next_runs(
     least : float
         Stop where no run that can still be paid would take off so large a share of the variance at the start. Without
         ``batch`` every candidate that can be paid is listed.
+    misfit : float
+        How far the law may be off, smoothly in its covariates and alike for all groups, on the scale on which the noise adds:
+        0.05 is 5 % of the response (or 0.05 of its unit, with noise on the plain scale). By default the law is taken to
+        hold; a posterior that does so buys the cheapest runs. With it, runs near the target tell more, and the standard
+        deviations include it.
     unseen, seed
         As of :func:`predict`.
 
@@ -134,17 +140,16 @@ def next_runs(
     """
     if isinstance(fit, CapabilityFit):
         raise SpecError("next_runs: a fit of benchmark scores has no law that runs are chosen for; expected a fit of runs")
-    asked = _asked(target, at, fits_of(fit)[0].response)
-    table = _table(candidates, fits_of(fit)[0].response)
+    first = fits_of(fit)[0]
+    asked, table = _asked(target, at, first.response), _table(candidates, first.response)
     costs = _costs(table, cost)
-    _check(budget, costs, most, least)
-    joint = joint_normal(fit, table, asked.points, kind=kind, unseen=unseen, seed=seed)
-    if asked.goal is not None and len(joint.center) > 1:
-        points = len(joint.center)
-        raise SpecError(f"a rule is decided at one point, got {points}: ask for each, or give the points alone as `target`")
+    _check(budget, costs, most, least, misfit)
+    joint = joint_normal(
+        fit, table, asked.points, kind=kind, unseen=unseen, seed=seed, misfit=misfit, known=first.data.table if misfit else None
+    )
+    _one_point(asked, joint)
     if batch:
-        chosen = choose(joint, costs, budget, replicates=replicates, most=most, least=least)
-        made = _in_turn(joint, chosen, costs)
+        made = _in_turn(joint, choose(joint, costs, budget, replicates=replicates, most=most, least=least), costs)
     else:
         made = _each(joint, costs, budget, most)
     return _shown(made, table, costs, joint, asked)
@@ -164,6 +169,7 @@ def plan_runs(
     replicates: bool = False,
     most: int | None = None,
     least: float = 1e-3,
+    misfit: float = 0.05,
     unseen: Unseen = "population",
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -175,8 +181,10 @@ def plan_runs(
         Its priors are all that is known.
     grid : DataFrame or dict
         Runs that could be made, such as those of :func:`make_grid`.
-    target, budget, at, cost, kind, replicates, most, least, unseen, seed
-        As of :func:`next_runs`; by default the law is asked about, and no run is made twice.
+    target, budget, at, cost, kind, replicates, most, least, misfit, unseen, seed
+        As of :func:`next_runs`; by default the law is asked about, no run is made twice, and the law may be off by 5 %: that
+        chose best when the dearest runs of five public pools were to be told from the cheaper ones
+        (``python -m benchmarks.decisions next-runs --inside``).
     response : str
         Name of the response.
     typical : float, optional
@@ -215,23 +223,20 @@ def plan_runs(
     if typical is not None and not typical > 0:
         raise SpecError(f"typical is the expected size of the response, a number above 0, got {typical!r}")
     table = _table(grid, response)
-    _check(budget, _costs(table, cost), most, least)
-    made = prior_fit(model, table, response=response, typical=1.0 if typical is None else float(typical), seed=seed)
-    plan = next_runs(
-        made,
-        table,
-        target=target,
-        budget=budget,
-        at=at,
-        cost=cost,
-        kind=kind,
-        replicates=replicates,
-        most=most,
-        least=least,
-        unseen=unseen,
-        seed=seed,
-    )
-    return plan.assign(**{response: np.nan})
+    costs = _costs(table, cost)
+    _check(budget, costs, most, least, misfit)
+    believed = prior_fit(model, table, response=response, typical=1.0 if typical is None else float(typical), seed=seed)
+    joint = joint_normal(believed, table, asked.points, kind=kind, unseen=unseen, seed=seed, misfit=misfit)
+    _one_point(asked, joint)
+    made = _in_turn(joint, choose(joint, costs, budget, replicates=replicates, most=most, least=least), costs)
+    return _shown(made, table, costs, joint, asked).assign(**{response: np.nan})
+
+
+def _one_point(asked: _Asked, joint: Joint) -> None:
+    """A rule speaks of one point."""
+    if asked.goal is not None and len(joint.center) > 1:
+        points = len(joint.center)
+        raise SpecError(f"a rule is decided at one point, got {points}: ask for each, or give the points alone as `target`")
 
 
 def _asked(target: Any, at: At | None, response: str) -> _Asked:
@@ -290,7 +295,7 @@ def _costs(table: pd.DataFrame, cost: Costs | None) -> Array:
     return np.asarray(values, dtype=float)
 
 
-def _check(budget: float, costs: Array, most: int | None, least: float) -> None:
+def _check(budget: float, costs: Array, most: int | None, least: float, misfit: float) -> None:
     number = isinstance(budget, int | float | np.number) and not isinstance(budget, bool)
     if not number or not np.isfinite(budget) or budget <= 0:
         raise SpecError(f"a budget is a finite number above 0, got {budget!r}")
@@ -303,6 +308,8 @@ def _check(budget: float, costs: Array, most: int | None, least: float) -> None:
         raise SpecError(f"most is a number of runs of at least 1, got {most!r}")
     if not 0 < least < 1:
         raise SpecError(f"least is a share of the variance between 0 and 1, both excluded, got {least!r}")
+    if isinstance(misfit, bool) or not np.isfinite(misfit) or misfit < 0:
+        raise SpecError(f"misfit is how far the law may be off, a number of at least 0 such as 0.05, got {misfit!r}")
 
 
 @dataclass(frozen=True, eq=False)

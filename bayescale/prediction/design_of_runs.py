@@ -17,10 +17,11 @@ from bayescale.infer.fit import Fit
 from bayescale.models.discrepancy import RunEffect
 from bayescale.models.noise import BestOf, Minima, StudentT, to_noise_scale
 from bayescale.prediction.discrepancy import discrepancy_draws
+from bayescale.prediction.misfit import misfit_factor
 from bayescale.prediction.mixing import Labels, fits_of, mixed_draws, one_noise_scale
 from bayescale.prediction.noise import new_runs, noise_scale
 from bayescale.prediction.parameters import Unseen, generator, parameter_draws
-from bayescale.prediction.points import At, Fitted, columns_to_forecast, read_points
+from bayescale.prediction.points import At, Fitted, columns_of, columns_to_forecast, read_points
 from bayescale.prediction.predict import Kind, check_kind, mean_at
 
 Array = NDArray[np.float64]
@@ -41,7 +42,8 @@ class Joint:
     Parameters
     ----------
     candidates : array (draw, candidate)
-        What the law (with its discrepancy) says of each candidate, less its mean, over the root of the draws less one.
+        What the law (with its discrepancy) says of each candidate, less its mean, over the root of the draws less one; below
+        them the factor of a misfit, where there is one.
     targets : array (draw, target)
         The same of the points asked about.
     noise : array (candidate,)
@@ -108,6 +110,8 @@ def joint_normal(
     kind: Kind = "response",
     unseen: Unseen = "population",
     seed: int = 0,
+    misfit: float = 0.0,
+    known: pd.DataFrame | None = None,
 ) -> Joint:
     """The joint normal of what candidate runs would show and of what is asked.
 
@@ -120,6 +124,10 @@ def joint_normal(
         Ask about the law, or about a new run with its noise.
     unseen, seed
         As of :func:`bayescale.predict`.
+    misfit : float
+        How far the law may be off at any point, smoothly in its covariates and alike for all groups, on the scale of the noise.
+    known : DataFrame, optional
+        Runs that were made: near them the misfit is known.
 
     Returns
     -------
@@ -154,7 +162,19 @@ def joint_normal(
     middle = np.exp(np.log(np.maximum(noise, np.finfo(float).tiny)).mean(axis=0))
     spread = np.exp(np.log(np.maximum(scatter, np.finfo(float).tiny)).mean(axis=0)) if kind == "response" else 0 * center
     log = fits_of(fit)[0].model.noise.on == "log"
-    return Joint(scaled[:, ~asked], scaled[:, asked], middle[~asked], center[asked], spread[asked], shrinkage(scaled), log)
+    shrink = shrinkage(scaled)
+    if misfit:
+        whole = pd.concat([covariates_at(fit, candidates), covariates_at(fit, target)], ignore_index=True)
+        made = None if known is None else covariates_at(fit, known)
+        scaled = np.concatenate([scaled, misfit_factor(whole, misfit, made, float(np.median(middle[~asked])))])
+    return Joint(scaled[:, ~asked], scaled[:, asked], middle[~asked], center[asked], spread[asked], shrink, log)
+
+
+def covariates_at(fit: Fitted, at: At) -> pd.DataFrame:
+    """The covariates of the law at points; of an ensemble, those of all its laws."""
+    tables = [read_points(one, at, {}, columns_of(one))[list(columns_of(one))] for one in fits_of(fit)]
+    whole = pd.concat(tables, axis=1)
+    return whole.loc[:, ~whole.columns.duplicated()]
 
 
 #: Coordinate (point) that says which points are asked about; the others are candidates.

@@ -20,7 +20,7 @@ from benchmarks.decisions.scoring import scored
 
 def run_next_runs(asked: argparse.Namespace) -> None:
     """Spend the budgets and print what was learnt."""
-    tasks = next_runs.read_tasks([word for word in asked.only.split(",") if word])
+    tasks = next_runs.read_tasks([word for word in asked.only.split(",") if word], asked.inside)
     if not tasks:
         print(next_runs.UNSET)
         return
@@ -28,8 +28,8 @@ def run_next_runs(asked: argparse.Namespace) -> None:
         print(
             f"{task.name}: {task.model.law.name}, {len(task.pool)} runs in the pool, {len(task.region)} asked about", flush=True
         )
-    scores = next_runs.run(tasks, asked.repeats, [word for word in asked.methods.split(";") if word])
-    print(f"\nR² of the region, mean of {asked.repeats} repeats (runs bought)\n{next_runs.printed(scores)}")
+    scores = next_runs.run(tasks, asked.repeats, [word for word in asked.methods.split(";") if word], asked.misfit)
+    print(f"\nR² of the region, mean of {asked.repeats} repeats (runs bought)\n{next_runs.printed(scores, not asked.inside)}")
 
 
 def run_crossover(asked: argparse.Namespace) -> None:
@@ -73,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs.add_argument("--only", default="", metavar="NAME,NAME", help=f"of {', '.join(next_runs.MAKERS)}")
     runs.add_argument("--methods", default="", metavar="NAME;NAME", help="these methods only")
     runs.add_argument("--repeats", type=int, default=10)
+    runs.add_argument("--inside", action="store_true", help="ask about the dearest part of each pool, not about its region")
+    runs.add_argument("--misfit", type=float, default=next_runs.MISFIT, help="how far ours takes the law to be off")
     runs.set_defaults(run=run_next_runs)
     truth = commands.add_parser("crossover", help="P(B better) and the crossing, on simulated pairs of methods")
     truth.add_argument("--pairs", type=int, default=300)

@@ -1,0 +1,77 @@
+"""How a law may be off, as a smooth function of its covariates: what a plan of runs doubts although the posterior does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import linalg
+
+Array = NDArray[np.float64]
+
+#: Points through which the misfit of all others is told (Nyström); two that are this close in number cost the same.
+MOST_POINTS = 400
+#: Relative to the misfit's variance; keeps the factor of nearly equal points finite.
+JITTER = 1e-6
+
+
+def misfit_factor(points: pd.DataFrame, size: float, known: pd.DataFrame | None = None, noise: float = 0.0) -> Array:
+    """Factor of the covariance of a smooth misfit at points: rows whose products, summed, are the covariance.
+
+    Parameters
+    ----------
+    points : DataFrame, shape (points, covariates)
+        Numbers; a covariate that is above 0 everywhere counts by its logarithm.
+    size : float
+        Standard deviation of the misfit at every point, on the scale of the noise.
+    known : DataFrame, optional
+        Runs that were made, of the same covariates: near them the misfit is known, to within their noise.
+    noise : float
+        Variance of such a run about the law and its misfit.
+
+    Returns
+    -------
+    array (rank, points)
+
+    Notes
+    -----
+    A Gaussian process with covariance ``size^2 exp(-d^2 / 2)``, with ``d`` the distance in standard deviations of each
+    covariate over the points.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"params": [1e8, 1e9, 1e9, 1e10]})
+    >>> rows = misfit_factor(table, 0.05)
+    >>> np.round(np.sqrt(np.diag(rows.T @ rows)), 4).tolist(), round(float(rows[:, 1] @ rows[:, 2]) / 0.05**2, 3)
+    ([0.05, 0.05, 0.05, 0.05], 1.0)
+    >>> after = misfit_factor(table, 0.05, known=table.iloc[:1], noise=1e-6)
+    >>> (np.diag(after.T @ after) < np.diag(rows.T @ rows)).tolist()
+    [True, True, True, True]
+    """
+    both = points if known is None else pd.concat([points, known[list(points)]], ignore_index=True)
+    z = np.stack([_scaled(both[name].to_numpy(dtype=float), len(points)) for name in points], axis=1)
+    through = np.unique(np.linspace(0, len(z) - 1, min(MOST_POINTS, len(z))).astype(int))
+    inner = _kernel(z[through], z[through]) + JITTER * np.eye(len(through))
+    rows: Array = size * linalg.solve_triangular(linalg.cholesky(inner, lower=True), _kernel(z[through], z), lower=True)
+    if known is None:
+        return rows
+    here, there = rows[:, : len(points)], rows[:, len(points) :]
+    # The rows are a linear model with unit normal weights; what the runs leave of the weights is (I + there there' / noise)^-1.
+    left = np.eye(len(rows)) + there @ there.T / max(noise, (1e-3 * size) ** 2)
+    told: Array = linalg.solve_triangular(linalg.cholesky(left, lower=True), here, lower=True)
+    return told
+
+
+def _scaled(values: Array, points: int) -> Array:
+    """A covariate in standard deviations over the points; nought where it does not vary."""
+    if (values > 0).all():
+        values = np.log(values)
+    sd = float(values[:points].std())
+    out: Array = (values - values[:points].mean()) / sd if sd > 0 else 0 * values
+    return out
+
+
+def _kernel(a: Array, b: Array) -> Array:
+    squared = ((a[:, None, :] - b[None, :, :]) ** 2).sum(axis=-1)
+    out: Array = np.exp(-squared / 2)
+    return out
