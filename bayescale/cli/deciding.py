@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bayescale.cli import parse, show
-from bayescale.cli.fits import load_runs
 from bayescale.cli.options import (
     VERDICTS,
     At,
@@ -60,7 +59,8 @@ def forecast(
         parse.writable(out)
     data = parse.read_table(table)
     where = parse.points(at or (), data.select_dtypes(exclude="number").columns)
-    rule = as_threshold(target, probability) if target else None
+    goal = parse.one_target(target)
+    rule = as_threshold(goal, probability) if goal else None
     made = bs.forecast(data, where, target=rule, columns=columns or None, response=response, seed=seed)
     if out is not None:
         # The review says that the chains do not agree, and the file's name keeps saying it.
@@ -128,12 +128,19 @@ def decide(
         bayescale decide fit.nc --target 'loss<=2.0' --at params=7e10,family=Mamba
     """
     import bayescale as bs
+    from bayescale.data.eval_checks import LABELS
+    from bayescale.decision.floor import why_missed
+    from bayescale.decision.rules import read_targets
 
     rule = _rule(target or [], probability, value, {"cost": cost, "wrong": wrong, "missed": missed}, unit)
-    fitted = load_runs(fit)
-    where = parse.points(at or (), fitted.data.groups)
+    fitted = bs.load(fit)
+    where = parse.points(at or (), LABELS if isinstance(fitted, bs.CapabilityFit) else fitted.data.groups)
     draws = bs.predict(fitted, where, unseen=unseen.value, seed=seed)
-    decision = bs.decide(draws, rule, bs.review(fitted, where))
+    found = bs.review(fitted, where)
+    if not isinstance(fitted, bs.CapabilityFit):
+        goals = rule.target if isinstance(rule, bs.Utility) else read_targets(rule)
+        found += why_missed(fitted, goals, where, seed=seed)
+    decision = bs.decide(draws, rule, found)
     if json:
         show.emit(as_words(decision))
     else:
@@ -175,6 +182,6 @@ def as_words(decision: bs.Decision) -> dict[str, Any]:
 
 def print_decision(decision: bs.Decision) -> None:
     """A decision for readers: verdict, probability, reasons."""
-    show.verdict(decision.verdict, f"P({decision.rule.target}) = {decision.probability:.3f} ± {decision.mcse:.3f}")
+    show.verdict(decision.verdict, decision.headline.removeprefix(f"{decision.verdict}: "))
     for reason in decision.reasons:
         print(f"- {reason}")

@@ -22,5 +22,7 @@ def load_runs(path: Path) -> Fit | Ensemble:
 
     fitted = bs.load(path)
     if isinstance(fitted, bs.CapabilityFit):
-        raise bs.SpecError(f"{path} is a fit to benchmark scores, which has no law; bayescale predict takes it")
+        raise bs.SpecError(
+            f"{path} is a fit to benchmark scores, which has no law; bayescale predict, decide and report take it"
+        )
     return fitted

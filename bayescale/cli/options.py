@@ -72,7 +72,8 @@ At = Annotated[
         help="A run: params=7e10,tokens=1.4e12,family=Mamba; or a CSV or Parquet file, a row a run. Repeatable.",
     ),
 ]
-Target = Annotated[str | None, typer.Option("--target", "-t", metavar="RULE", help="What must be met: 'loss<=2.0'.")]
+#: A list, although one is meant: of a plain option given twice the first would be lost without a word. `parse.one_target`.
+Target = Annotated[list[str] | None, typer.Option("--target", "-t", metavar="RULE", help="What must be met: 'loss<=2.0'.")]
 Targets = Annotated[
     list[str] | None,
     typer.Option("--target", "-t", metavar="RULE", help="What must be met: 'loss<=2.0'. Repeat for several at once."),

@@ -46,6 +46,14 @@ def number(text: str, option: str) -> float:
         raise typer.BadParameter(f"expected a number, got {text!r}", param_hint=option) from None
 
 
+def one_target(words: Sequence[str] | None) -> str | None:
+    """The target of a command that is about one, or none."""
+    if words and len(words) > 1:
+        said = f"expected one target, got {len(words)} ({', '.join(words)}); bayescale decide takes several"
+        raise typer.BadParameter(said, param_hint="--target")
+    return words[0] if words else None
+
+
 def points(words: Sequence[str], labels: Iterable[str] = (), option: str = "--at") -> pd.DataFrame:
     """The runs to forecast: each word a point (``params=7e10,family=Mamba``) or a file of them.
 

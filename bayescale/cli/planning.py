@@ -66,8 +66,9 @@ def plan(
         parse.table_file(out)
     sizes = [parse.number(word, "--params") for word in params or ()]
     grid = bs.make_grid([parse.number(word, "--flops") for word in flops], sizes or None, response=response)
+    goal = parse.one_target(target)
     if budget is None:
-        if at or target:
+        if at or goal:
             raise typer.BadParameter("say what the runs may cost together: --budget 2e20", param_hint="--budget")
         _print(grid, f"{len(grid)} runs, {grid['flops'].sum():.3g} FLOP in all", out, json)
         return
@@ -76,8 +77,8 @@ def plan(
     chosen = bs.plan_runs(
         bs.ScalingModel(law),
         grid,
-        target=where if target is None else as_threshold(target, probability),
-        at=None if target is None else where,
+        target=where if goal is None else as_threshold(goal, probability),
+        at=None if goal is None else where,
         budget=spent,
         response=response,
         typical=typical,
@@ -131,15 +132,15 @@ def next_runs(
         raise typer.BadParameter("say what the runs may cost together: --budget 1e21", param_hint="--budget")
     if out is not None:
         parse.table_file(out)
-    spent = parse.number(budget, "--budget")
+    spent, goal = parse.number(budget, "--budget"), parse.one_target(target)
     fitted = load_runs(fit)
     labels = fitted.data.groups
     where = parse.points(at or (), labels)
     chosen = bs.next_runs(
         fitted,
         parse.points(candidate, labels, "--candidate"),
-        target=where if target is None else as_threshold(target, probability),
-        at=None if target is None else where,
+        target=where if goal is None else as_threshold(goal, probability),
+        at=None if goal is None else where,
         budget=spent,
         cost=cost,
         batch=not one,

@@ -63,11 +63,17 @@ def optimal(
     max_tokens: Annotated[
         str | None, typer.Option("--max-tokens", metavar="T", help="At most so many tokens of data are to be had.")
     ] = None,
+    unique_tokens: Annotated[
+        str | None,
+        typer.Option(
+            "--unique-tokens", metavar="T", help="Unique tokens that there are: a law of repeated data then chooses the epochs."
+        ),
+    ] = None,
     prob: Prob = 0.9,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Size and data that a budget of compute buys best.
+    """Size and data that a budget of compute buys best, and whether that is to be relied on.
 
     Example:
 
@@ -81,12 +87,17 @@ def optimal(
     fitted = load_runs(fit)
     cost = bs.Cost(inference_tokens=parse.number(inference_tokens, "--inference-tokens")) if inference_tokens else None
     most = parse.number(max_tokens, "--max-tokens") if max_tokens else None
-    draws = bs.compute_optimal(fitted, budgets, cost=cost, max_tokens=most, at=group(at, fitted), seed=seed)
+    unique = parse.number(unique_tokens, "--unique-tokens") if unique_tokens else None
+    one = group(at, fitted)
+    draws = bs.compute_optimal(fitted, budgets, cost=cost, max_tokens=most, unique_tokens=unique, at=one, seed=seed)
     table = bs.summarize(draws, prob=prob).reset_index().drop(columns="point")
+    # What limits the data limits no finding: they are about the optimum that the law has without.
+    found = bs.check_allocation(fitted, budgets, cost=cost, at=one, seed=seed)
     if json:
-        show.emit({"prob": prob, "optima": table})
+        show.emit({"prob": prob, "optima": table, "findings": found.to_frame()})
     else:
         show.table(table, f"compute-optimal runs: median and {prob:.0%} interval")
+        show.review(found)
 
 
 def group(at: list[str] | None, fitted: bs.Fit | bs.Ensemble) -> dict[str, Any] | None:
@@ -101,8 +112,8 @@ def group(at: list[str] | None, fitted: bs.Fit | bs.Ensemble) -> dict[str, Any] 
 
 def crossover(
     fit: FitFile,
-    a: Annotated[str, typer.Option("--a", metavar="GROUP", help="The one: family=Mamba (comma between several columns).")],
-    b: Annotated[str, typer.Option("--b", metavar="GROUP", help="The other.")],
+    a: Annotated[str, typer.Option("--a", metavar="GROUP", help="The one: family=Mamba (comma between several columns).")] = "",
+    b: Annotated[str, typer.Option("--b", metavar="GROUP", help="The other; of two fits both may be left out.")] = "",
     fit_b: Annotated[
         Path | None, typer.Option("--fit-b", metavar="FIT", help="The fit of the other; by default the same.")
     ] = None,
@@ -126,13 +137,21 @@ def crossover(
     from bayescale.plots.crossing import crossing_interval, crossover_table
     from bayescale.prediction.mixing import axis_of
 
+    if fit_b is None and not (a and b):
+        missing = [name for name, group in (("--a", a), ("--b", b)) if not group]
+        raise typer.BadParameter("say which groups to compare, or give a second fit: --fit-b", param_hint=", ".join(missing))
     first = load_runs(fit)
     second = first if fit_b is None else load_runs(fit_b)
     along = along or axis_of(first)
     what = "COLUMN=LABEL, comma between several"
+    one, other = (
+        whole.select(**parse.fields(group, name, what)) if group else whole
+        for whole, group, name in ((first, a, "--a"), (second, b, "--b"))
+    )
+    a, b = a or fit.stem, b or (fit_b or fit).stem
     draws = bs.crossover(
-        first.select(**parse.fields(a, "--a", what)),
-        second.select(**parse.fields(b, "--b", what)),
+        one,
+        other,
         along=along,
         path=moves(path),
         at=group(at, first),
@@ -141,12 +160,16 @@ def crossover(
     )
     found, scale = crossing_interval(draws, prob), crossover_table(draws)
     if json:
-        show.emit({"a": a, "b": b, "along": along, "prob": prob, "crossing": found, "scale": scale})
+        plain = {name: draws.attrs[name] for name in ("baseline", "baseline_scale")}
+        show.emit({"a": a, "b": b, "along": along, "prob": prob, "crossing": found, "scale": scale, **plain})
         return
     if found["p_none"] < 1:
         cells = [show.number(found[name]) for name in ("median", "lower", "upper")]
         print(f"{a} and {b} cross at {along} = {cells[0]} ({prob:.0%} interval {cells[1]} to {cells[2]})")
     print(f"P(no crossing) = {found['p_none']:.2f}")
+    where = f"at the largest scale that both were run at ({along} = {show.number(draws.attrs['baseline_scale'])})"
+    better = {"a": f"{a} was better", "b": f"{b} was better", "tie": "they were alike"}.get(draws.attrs["baseline"])
+    print(f"as measured {where}, {better}" if better else "their runs share no scale: nothing was measured side by side")
     show.table(scale.iloc[:: max(1, len(scale) // 12)], f"P({b} is better than {a})")
 
 

@@ -62,14 +62,15 @@ def report(
     from bayescale.data.eval_checks import LABELS
     from bayescale.decision.rules import as_threshold
 
-    if not target:
+    goal = parse.one_target(target)
+    if goal is None:
         raise typer.BadParameter("say what must be met: --target 'loss<=2.0'", param_hint="--target")
     if bool(candidate) != (budget is not None):
         raise typer.BadParameter("--candidate and --budget go together: what could be run, and for how much")
     if (a is None) != (b is None):
         raise typer.BadParameter("a crossover is of two: say both --a and --b")
     spent = None if budget is None else parse.number(budget, "--budget")
-    rule = as_threshold(target, probability)
+    rule = as_threshold(goal, probability)
     parse.writable(out, "report.html")
     fitted = bs.load(fit)
     where = parse.points(at or (), LABELS if isinstance(fitted, bs.CapabilityFit) else fitted.data.groups)
@@ -91,7 +92,7 @@ def report(
         words: dict[str, Any] = {"verdict": decision.verdict, "probability": decision.probability, "mcse": decision.mcse}
         show.emit({"file": out, **words, "rule": str(decision.rule), "forecast": made.forecast, "flips": made.flips})
         return
-    show.verdict(decision.verdict, f"P({decision.rule.target}) = {decision.probability:.3f} ± {decision.mcse:.3f}")
+    show.verdict(decision.verdict, decision.headline.removeprefix(f"{decision.verdict}: "))
     print(f"- {decision.reasons[0]}")
     print(f"saved in {out}: open it in a browser")
 

@@ -99,6 +99,14 @@ def breaches(name: str, values: Floats, role: Role, *, positive_response: bool =
             advice = f" ({rule.advice})" if rule.advice else ""
             said = f"{name}: expected {rule.expected}, got {got}{more} in {rows_text(rows)}{advice}"
             faults.append(Fault(rule.check, said, name))
+    if name == "epochs" and role == "covariate":
+        rows = np.flatnonzero((values > 0) & (values < 1))
+        if len(rows):
+            got = ", ".join(dict.fromkeys(_number(v) for v in values[rows[:_SHOWN]]))
+            said = f"epochs: expected passes over the unique tokens, at least 1, got {got} in {rows_text(rows)}"
+            faults.append(
+                Fault("scale", f"{said}; of a part of the data, that part is what was unique, and epochs are 1", name)
+            )
     if name == "params" and role == "covariate":
         rows = np.flatnonzero((values > 0) & (values < FEWEST_PARAMS))
         if len(rows):

@@ -16,7 +16,7 @@ from bayescale.prediction.cost import Cost
 from bayescale.prediction.cost_fit import FittedCost
 from bayescale.prediction.equal_cost import CostFunction
 from bayescale.prediction.isoflop import BUDGET, isoflop_profiles
-from bayescale.prediction.mixing import fits_of, labels_of, selected_rows
+from bayescale.prediction.mixing import fits_of, labels_of, selected_rows, source
 from bayescale.prediction.optimum import compute_optimal
 from bayescale.prediction.points import Fitted
 
@@ -35,7 +35,7 @@ def check_allocation(
     flops: float | Sequence[float],
     *,
     cost: CostFunction | Cost | FittedCost | None = None,
-    at: Mapping[str, float] | None = None,
+    at: Mapping[str, float | str] | None = None,
     profiles: xr.Dataset | None = None,
     seed: int = 0,
 ) -> Review:
@@ -49,8 +49,8 @@ def check_allocation(
     cost : Cost, FittedCost or callable, optional
         As of :func:`compute_optimal`.
     at : mapping, optional
-        Covariates beside size and data, such as the number of experts, and the number that each is held at. Of a group ask
-        ``fit.select(...)``.
+        Group labels, as of ``fit.select(...)``; covariates beside size and data, such as the number of experts, and the number
+        that each is held at.
     profiles : Dataset, optional
         Of :func:`isoflop_profiles`; by default made from the fitted runs (of the selected group). They are compared with the
         law at their own budgets, by 6·params·tokens.
@@ -82,6 +82,12 @@ def check_allocation(
     >>> [(found.check, str(found.status)) for found in bs.check_allocation(fitted, 1e25)]
     [('interior optimum', 'PASS'), ('inside the runs', 'REVIEW'), ('iso-FLOP profiles', 'NOT_ASSESSED')]
     """
+    table = fits_of(fit)[0].data.table
+    groups = [name for name in at or () if name in fits_of(fit)[0].data.groups]
+    if all(str(at[name]) in set(table[name]) for name in groups if at):  # an unseen one has no runs of its own
+        labels = {name: str(at[name]) for name in groups if at}
+        fit = source(fit).select(**labels_of(fit) | labels) if labels else fit
+        at = {name: value for name, value in (at or {}).items() if name not in labels}
     optimum = compute_optimal(fit, flops, cost=cost, at=at, seed=seed)
     unit = cost.unit if isinstance(cost, Cost | FittedCost) else "FLOP"
     findings = [*_interior(optimum, unit), *_inside(fit, optimum, at or {}, unit), _profiles(fit, profiles, at, seed)]
@@ -101,7 +107,7 @@ def _interior(optimum: xr.Dataset, unit: str) -> Iterator[Finding]:
         yield Finding(name, status, f"no interior optimum: {told}", value, FEW if value <= HALF else HALF, advice)
 
 
-def _inside(fit: Fitted, optimum: xr.Dataset, at: Mapping[str, float], unit: str) -> Iterator[Finding]:
+def _inside(fit: Fitted, optimum: xr.Dataset, at: Mapping[str, float | str], unit: str) -> Iterator[Finding]:
     name, table, worst = "inside the runs", _rows(fit), (1.0, "")
     if (optimum["p_none"] == 1).any():
         yield Finding(name, Status.NOT_ASSESSED, "not assessed: at a budget no draw has an optimum")
@@ -109,7 +115,7 @@ def _inside(fit: Fitted, optimum: xr.Dataset, at: Mapping[str, float], unit: str
     for point, budget in enumerate(optimum["flops"].to_numpy()):
         beyond = {}
         for column in ("params", "tokens", *at):
-            if column in table and column in optimum:
+            if column in table and column in optimum.data_vars:
                 there = float(optimum[column].isel(point=point).median(skipna=True))
                 low, high = float(table[column].min()), float(table[column].max())
                 if there > high:
@@ -126,7 +132,7 @@ def _inside(fit: Fitted, optimum: xr.Dataset, at: Mapping[str, float], unit: str
         yield Finding(name, Status.PASS, "the optimum lies among the sizes and tokens that were run", 1.0, 1.0)
 
 
-def _profiles(fit: Fitted, profiles: xr.Dataset | None, at: Mapping[str, float] | None, seed: int) -> Finding:
+def _profiles(fit: Fitted, profiles: xr.Dataset | None, at: Mapping[str, float | str] | None, seed: int) -> Finding:
     """Whether the law puts the optimum where the runs of each budget have it."""
     name = "iso-FLOP profiles"
     if profiles is None:

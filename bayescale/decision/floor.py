@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from bayescale.core.findings import Finding, Status
+from bayescale.core.findings import Finding, Review, Status
 from bayescale.core.targets import Target, Threshold, as_target
 from bayescale.infer.fit import Fit
-from bayescale.prediction.mixing import Labels, answers, selected_rows, source
+from bayescale.prediction.knobs import EPOCHS
+from bayescale.prediction.mixing import Labels, answers, fits_of, selected_rows, source
 from bayescale.prediction.parameters import generator, parameter_draws
 from bayescale.prediction.points import LINKED, At, Fitted, columns_of, columns_to_forecast, read_points
 from bayescale.prediction.values import law_values
@@ -40,7 +43,8 @@ def check_floor(fit: Fitted, target: str | float | Target | Threshold, at: At | 
     Returns
     -------
     Finding
-        The share of the draws in which the target lies beyond the floor: PASS below 5 %, REVIEW from there on.
+        The share of the draws in which the target lies beyond the floor: PASS below 5 %, REVIEW from there on. NOT_ASSESSED
+        where the law of size and data takes more, such as a learning rate or a batch, whose best moves with scale.
 
     Examples
     --------
@@ -53,6 +57,9 @@ def check_floor(fit: Fitted, target: str | float | Target | Threshold, at: At | 
     (<Status.REVIEW: 'REVIEW'>, 1.0)
     """
     goal = as_target(target, source(fit).response)
+    if beside := _beside(fit):
+        told = f"not assessed: the law takes {', '.join(beside)} too, and what is best of them moves with scale"
+        return Finding("floor", Status.NOT_ASSESSED, told)
     found = answers(fit, seed, lambda one, labels: _limit(one, labels, at, seed))
     limits = list(found.of.values())
     if found.members is None:
@@ -74,6 +81,22 @@ def check_floor(fit: Fitted, target: str | float | Target | Threshold, at: At | 
     if share < MOST:
         advice = "A larger run may not be enough: the floor is not known well, and runs at larger scales would tell it."
     return Finding("floor", Status.REVIEW, told, share, SOME, advice)
+
+
+def why_missed(fit: Fitted, targets: Iterable[Target], at: At | None = None, *, seed: int = 0) -> Review:
+    """Why targets are missed: the findings of :func:`check_floor` about them, none of one that the floor allows."""
+    found = (check_floor(fit, target, at, seed=seed) for target in targets)
+    return Review(tuple(floor for floor in found if floor.status is Status.REVIEW))
+
+
+def _beside(fit: Fitted) -> list[str]:
+    """Columns that a law of size and data takes beside them and that cost no compute of their own."""
+    found: dict[str, None] = {}
+    for one in fits_of(fit):
+        columns = columns_of(one)
+        others = [column for column in columns if column not in (*LINKED, EPOCHS)]
+        found |= dict.fromkeys(others if len(others) < len(columns) else ())
+    return list(found)
 
 
 def _limit(fit: Fit, labels: Labels, at: At | None, seed: int) -> Array:

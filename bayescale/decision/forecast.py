@@ -15,7 +15,7 @@ from bayescale.core.names import POINT
 from bayescale.data.evals import Evals, as_evals
 from bayescale.data.runs import Runs, as_runs
 from bayescale.decision.decide import Decision, decide
-from bayescale.decision.floor import check_floor
+from bayescale.decision.floor import why_missed
 from bayescale.decision.review import review
 from bayescale.decision.rules import Threshold, as_threshold
 from bayescale.evaluate.backtest_result import name_of
@@ -183,8 +183,8 @@ def forecast(
     fitted = fit(chosen, runs, response=response, seed=seed, progress=progress, strict=False)
     draws = predict(fitted, at, seed=seed)
     found = review(fitted, at)
-    if rule is not None and (floor := check_floor(fitted, rule, at, seed=seed)).status is not Status.PASS:
-        found += Review((floor,))  # why the probability is what it is
+    if rule is not None:
+        found += why_missed(fitted, rule.targets, at, seed=seed)
     return Forecast(chosen, fitted, found, draws, None if rule is None else decide(draws, rule, found))
 
 

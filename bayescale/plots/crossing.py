@@ -11,6 +11,7 @@ import xarray as xr
 from bayescale.core.errors import SpecError
 from bayescale.core.names import CHAIN, DRAW
 from bayescale.plots.style import COLOURS, GREY, amount, log_axis, new_axes, tidy
+from bayescale.prediction.crossings import CROSSING
 from bayescale.prediction.summary import summarize
 
 if TYPE_CHECKING:
@@ -34,8 +35,7 @@ def crossover_table(draws: xr.Dataset) -> pd.DataFrame:
     DataFrame
         The scale, in a column of its name, and ``p_b_better``.
     """
-    if "p_b_better" not in draws:
-        raise SpecError(f"expected what crossover returns, with p_b_better; got {', '.join(map(str, draws.data_vars))}")
+    _check(draws)
     curve = draws["p_b_better"]
     (scale,) = curve.dims
     return pd.DataFrame({_along(draws): draws[scale].to_numpy(), "p_b_better": curve.to_numpy()})
@@ -43,8 +43,16 @@ def crossover_table(draws: xr.Dataset) -> pd.DataFrame:
 
 def crossing_interval(draws: xr.Dataset, prob: float = 0.9) -> dict[str, float]:
     """Median, ``lower`` and ``upper`` of the crossing among the draws that have one (NaN without any), and ``p_none``."""
+    _check(draws)
     row = summarize(draws[[_along(draws)]], prob=prob).iloc[0]
     return {**{name: float(row[name]) for name in ("median", "lower", "upper")}, "p_none": float(draws["p_none"])}
+
+
+def _check(draws: xr.Dataset) -> None:
+    if "p_b_better" not in draws:
+        raise SpecError(f"expected what crossover returns, with p_b_better; got {', '.join(map(str, draws.data_vars))}")
+    if CROSSING in draws.dims:
+        raise SpecError("expected what crossover returns, the first crossing of each draw; got that of crossings, all of them")
 
 
 def _along(draws: xr.Dataset) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -13,15 +15,18 @@ from bayescale.prediction.cost import Cost
 from bayescale.prediction.cost_fit import FittedCost
 from bayescale.prediction.equal_cost import (
     CostFunction,
+    Held,
     charge_of,
     check_cost,
     law_at,
     optimal_size_and_data,
+    passes,
     require_size_and_data,
 )
+from bayescale.prediction.knobs import EPOCHS
 from bayescale.prediction.mixing import Labels, mixed_draws
 from bayescale.prediction.parameters import generator, parameter_draws
-from bayescale.prediction.points import At, Fitted, coordinates_of, read_points
+from bayescale.prediction.points import LINKED, At, Fitted, columns_of, coordinates_of, read_points
 
 Array = NDArray[np.float64]
 
@@ -40,7 +45,8 @@ def off_optimum(fit: Fitted, at: At, *, cost: CostFunction | Cost | FittedCost |
     ----------
     fit : Fit, Ensemble, or a selection of one
     at : DataFrame or dict
-        Runs, with ``params`` and ``tokens``, or what they follow from.
+        Runs, with ``params`` and ``tokens``, or what they follow from, and what the law takes beside them. Each is compared
+        with runs that have the same of these; one of several epochs with runs on as many unique tokens.
     cost : Cost, FittedCost or callable, optional
         As of :func:`compute_optimal`; by default 6·params·tokens.
     seed : int
@@ -79,8 +85,9 @@ def off_optimum(fit: Fitted, at: At, *, cost: CostFunction | Cost | FittedCost |
 
 
 def _paid(fit: Fit, labels: Labels, at: At, cost: CostFunction | Cost | FittedCost | None, seed: int) -> xr.Dataset:
-    require_size_and_data(fit)
-    table = read_points(fit, at, labels, ("params", "tokens"))
+    require_size_and_data(fit, beside=True)
+    beside = tuple(column for column in columns_of(fit) if column not in LINKED)
+    table = read_points(fit, at, labels, ("params", "tokens", *beside))
     drawn = parameter_draws(fit, table, generator(seed, 0))
     shape = next(iter(drawn.values())).shape
     charge = charge_of(cost, shape[0] * shape[1], seed)
@@ -91,10 +98,13 @@ def _paid(fit: Fit, labels: Labels, at: At, cost: CostFunction | Cost | FittedCo
         one = np.ones((shape[0] * shape[1], 1))
         params, tokens = (one * float(table[name].iloc[point]) for name in ("params", "tokens"))
         budget = FLOP_PER_PARAM_TOKEN * params * tokens if charge is None else charge(params, tokens) * one
-        reached = law_at(fit, {"params": params, "tokens": tokens}, here)
-        best = optimal_size_and_data(fit, here, budget, charge)
-        least = law_at(fit, {"params": best[0], "tokens": best[1]}, here)
-        values = reached, least, reached - least, _overpaid(fit, here, budget, reached, charge), params / best[0]
+        held: dict[str, Held] = {name: one * float(table[name].iloc[point]) for name in beside}
+        reached = law_at(fit, {"params": params, "tokens": tokens, **held}, here)
+        if EPOCHS in held:
+            held[EPOCHS] = passes(float(table["tokens"].iloc[point]) / float(table[EPOCHS].iloc[point]))
+        best = optimal_size_and_data(fit, here, budget, charge, scan=bool(held), held=held)
+        least = law_at(fit, {"params": best[0], "tokens": best[1], **held}, here)
+        values = reached, least, reached - least, _overpaid(fit, here, budget, reached, charge, held), params / best[0]
         for name, value in zip(names, values, strict=True):
             found[name][..., point] = np.where(np.isnan(least) & (name != fit.response), np.nan, value).reshape(shape[:2])
     coords = coordinates_of(table, fit.response) | {d: fit.posterior.coords[d] for d in (CHAIN, DRAW)}
@@ -102,12 +112,19 @@ def _paid(fit: Fit, labels: Labels, at: At, cost: CostFunction | Cost | FittedCo
     return out.assign_attrs(seed=int(seed), law=fit.model.law.name, response=fit.response)
 
 
-def _overpaid(fit: Fit, parameters: dict[str, Array], budget: Array, reached: Array, charge: CostFunction | None) -> Array:
+def _overpaid(
+    fit: Fit,
+    parameters: dict[str, Array],
+    budget: Array,
+    reached: Array,
+    charge: CostFunction | None,
+    held: Mapping[str, Held],
+) -> Array:
     """The cost over that of an optimal run of the same response, shape (draw, 1)."""
 
     def behind(cost: Array) -> Array:
-        params, tokens = optimal_size_and_data(fit, parameters, cost, charge)
-        return np.asarray(law_at(fit, {"params": params, "tokens": tokens}, parameters) - reached)
+        params, tokens = optimal_size_and_data(fit, parameters, cost, charge, held=held)
+        return np.asarray(law_at(fit, {"params": params, "tokens": tokens, **held}, parameters) - reached)
 
     grid = np.linspace(np.log(SMALLEST), 0.0, KNOTS)
     least = behind(budget * np.exp(grid))

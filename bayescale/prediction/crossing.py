@@ -14,6 +14,7 @@ from bayescale.core.errors import SpecError
 from bayescale.core.names import CHAIN, DRAW
 from bayescale.core.targets import higher_is_better
 from bayescale.infer.fit import Fit
+from bayescale.prediction.measured import Baseline, baseline_of
 from bayescale.prediction.methods import Costs, Method, common_range, traced_along
 from bayescale.prediction.mixing import Labels, fits_of, labels_of, selected_rows, source
 from bayescale.prediction.parameters import generator
@@ -36,6 +37,7 @@ def crossover(
     path: Path | None = None,
     at: At | None = None,
     within: tuple[float, float] | None = None,
+    cost: Costs | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
     """The smallest scale at which the laws of ``a`` and ``b`` cross.
@@ -48,7 +50,7 @@ def crossover(
     a, b : Fit, Ensemble, or a selection of one
         ``fit.select(family="Mamba")``; the responses must be the same, in one unit.
     along : str
-        The axis: a covariate of both laws, or of params, tokens, flops and tokens_per_param any.
+        The axis: a covariate of both laws, or of params, tokens, flops and tokens_per_param any; or ``"cost"``.
     path : "optimal" or dict, optional
         How the other covariates move: ``"optimal"`` (compute-optimal at each ``flops``, each by its own law),
         ``{"tokens_per_param": 20}``, ``{"tokens": 3e11}``. Required when the axis does not fix them (flops = 6·params·tokens).
@@ -56,6 +58,8 @@ def crossover(
         What else is fixed for both: group labels, covariates. One point.
     within : (float, float), optional
         Part of the axis to search; by default from a tenth of the smallest fitted scale to 1e4 times the largest.
+    cost : Cost or FittedCost, or one of a and one of b
+        With ``along="cost"``: what a run costs. A fitted one draw by draw, the same draws where both pay by the same object.
     seed : int
         The same seed gives the same draws.
 
@@ -63,13 +67,17 @@ def crossover(
     -------
     Dataset
         A variable named ``along``, dims (chain, draw), in the unit of the axis: the crossing, NaN in draws without one, whose
-        share is ``p_none``. ``p_b_better`` (scale): the probability that ``b`` is better there. Attributes ``better_before``
-        and ``better_after`` say which of the two (``"a"``, ``"b"``) mostly is, over the draws with a crossing.
+        share is ``p_none``. ``p_b_better`` (scale): the probability that ``b`` is better there. Both are over the draws in
+        which the two have a response (a path to the optimum may lead nowhere); ``p_absent`` (scale) is the share of the others.
+        Attributes ``better_before`` and ``better_after`` say which of the two (``"a"``, ``"b"``) mostly is, over the draws with
+        a crossing; ``baseline`` which one was measured to be better at the largest scale that both reach, ``baseline_scale``
+        (empty and NaN where the runs share none, ``"tie"`` where they are alike): the plain rule, which is hard to beat.
 
     Raises
     ------
     SpecError
-        When responses differ, or the axis and path do not say where every covariate is.
+        When responses differ, the axis and path do not say where every covariate is, a cost is missing, or no draw has a
+        response of both.
 
     Examples
     --------
@@ -83,7 +91,7 @@ def crossover(
     >>> bool(0 <= found["p_none"] <= 1)
     True
     """
-    found = compare(a, b, along, path, at, within, seed)
+    found = compare(a, b, along, path, at, within, seed, cost)
     grid, ahead = found.grid, found.ahead
     before, after = first_change(ahead)
     scales = found.between(before, after)
@@ -92,13 +100,15 @@ def crossover(
     out = xr.Dataset(
         {
             along: ((CHAIN, DRAW), scales.reshape(shape)),
-            "p_none": float(np.isnan(scales).mean()),
-            "p_b_better": (SCALE, (ahead > 0).mean(axis=0)),
+            "p_none": float(np.isnan(scales[found.there]).mean()),
+            "p_b_better": (SCALE, p_ahead(ahead)),
+            "p_absent": (SCALE, np.isnan(ahead).mean(axis=0)),
         },
         coords={**chains, SCALE: grid, f"{along}_grid": (SCALE, grid)},
     )
     names = {"a": _name(labels_of(a), "a"), "b": _name(labels_of(b), "b")}
-    return out.assign_attrs(**_order(ahead, before), **names, along=along, path=_told(path), seed=int(seed))
+    plain = {"baseline": found.measured_better, "baseline_scale": found.baseline.scale}
+    return out.assign_attrs(**_order(ahead, before), **names, **plain, along=along, path=_told(path), seed=int(seed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,9 +123,11 @@ class Comparison:
         Coordinates of chain and draw.
     grid : array (scale,)
     ahead : array (draw, scale)
-        How much better ``b`` is, as a part of ``a``; 0 where they are one.
+        How much better ``b`` is, as a part of ``a``; 0 where they are one, NaN where one has no response.
     sign : float
         1 where a higher response is better, else -1.
+    baseline : Baseline
+        The two by what was measured.
     """
 
     a: AnyCurve
@@ -124,6 +136,21 @@ class Comparison:
     grid: Array
     ahead: Array
     sign: float
+    baseline: Baseline
+
+    @property
+    def there(self) -> NDArray[np.bool_]:
+        """Draws in which both have a response somewhere on the axis."""
+        found: NDArray[np.bool_] = np.isfinite(self.ahead).any(axis=1)
+        return found
+
+    @property
+    def measured_better(self) -> str:
+        """``"a"`` or ``"b"``, ``"tie"``, or nothing without a common scale."""
+        first, second = self.baseline.ranks
+        if np.isnan(first):
+            return ""
+        return "tie" if first == second else "a" if first < second else "b"
 
     def between(self, before: NDArray[np.int64], after: NDArray[np.int64]) -> Array:
         """Where the two cross between two points of the grid, shape (draw,); NaN where ``after`` is negative."""
@@ -149,14 +176,25 @@ def compare(
     """Two methods on one axis, or along what they cost; what makes no sense is refused as by :func:`crossover`."""
     same_response([a, b])
     methods = traced_along([a, b], along, path, at, cost, seed)
+    sign = 1.0 if higher_is_better(source(a).response) else -1.0
+    measured = baseline_of([a, b], methods, sign, at)
     low, high = common_range(methods, within)
     first, second = (one.departing(low, high, generator(seed, 4 + i)) for i, one in enumerate(methods))
     grid = log_grid(low, high)
     curve_a, curve_b, chains = paired(first, second, seed, together=source(a) is source(b))
-    sign = 1.0 if higher_is_better(source(a).response) else -1.0
     ahead = gap(curve_a, curve_b, sign, grid)
     ahead[np.abs(ahead) < ALIKE] = 0.0
-    return Comparison(curve_a, curve_b, chains, grid, ahead, sign)
+    if not np.isfinite(ahead).any():
+        why = "on that path one of them has no optimum there, or lies beyond the scales whose costs are known"
+        raise SpecError(f"no draw has a response of both methods along {along} {low:.3g} to {high:.3g}: {why}")
+    return Comparison(curve_a, curve_b, chains, grid, ahead, sign, measured)
+
+
+def p_ahead(ahead: Array) -> Array:
+    """The share of draws in which ``b`` is better at each scale, of those in which both have a response; NaN without any."""
+    there = np.isfinite(ahead).sum(axis=0)
+    share: Array = np.divide((ahead > 0).sum(axis=0), there, out=np.full(ahead.shape[1], np.nan), where=there > 0)
+    return share
 
 
 def gap(a: AnyCurve, b: AnyCurve, sign: float, scale: Array) -> Array:
@@ -186,7 +224,7 @@ def _order(ahead: Array, before: NDArray[np.int64]) -> dict[str, str]:
     """Which is mostly better below and above the crossing; without one, over the whole range."""
     crossing = np.flatnonzero(before >= 0)
     if not crossing.size:
-        better = "b" if (ahead > 0).mean() > 0.5 else "a"
+        better = "b" if (ahead > 0).sum() > 0.5 * np.isfinite(ahead).sum() else "a"
         return {"better_before": better, "better_after": better}
     first = "b" if (ahead[crossing, before[crossing]] > 0).mean() > 0.5 else "a"
     return {"better_before": first, "better_after": "a" if first == "b" else "b"}

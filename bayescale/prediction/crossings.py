@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bayescale.core.errors import SpecError
 from bayescale.core.names import CHAIN, DRAW
 from bayescale.core.targets import higher_is_better
-from bayescale.prediction.crossing import ALIKE, SCALE, compare, paired, same_response
+from bayescale.prediction.crossing import ALIKE, SCALE, compare, p_ahead, paired, same_response
 from bayescale.prediction.methods import Costs, traced_along
 from bayescale.prediction.mixing import source
 from bayescale.prediction.parameters import generator
@@ -56,8 +56,9 @@ def crossings(
     Dataset
         A variable named ``along``, dims (chain, draw, crossing): the crossings in their order, NaN beyond the last.
         ``number`` (chain, draw): how many. ``p_number``: their probabilities, by number. ``p_none``. ``b_better_after``
-        (chain, draw, crossing): whether ``b`` is better beyond it. ``p_b_better`` (scale). ``b_better_last`` (chain, draw):
-        whether ``b`` is better at the upper end.
+        (chain, draw, crossing): whether ``b`` is better beyond it. ``b_better_last`` (chain, draw): whether ``b`` is better at
+        the upper end. ``p_b_better`` and ``p_absent`` (scale). Probabilities are over the draws in which both have a response;
+        NaN stands for the others.
 
     Raises
     ------
@@ -93,8 +94,10 @@ def crossings(
     scales = np.stack(found, axis=1) if found else np.full((draws, 1), np.nan)
     flags = np.stack(after_b, axis=1) if after_b else np.full((draws, 1), np.nan)
     number = np.isfinite(scales).sum(axis=1)
-    signs = np.sign(both.ahead)
-    last = signs[np.arange(draws), signs.shape[1] - 1 - np.argmax(signs[:, ::-1] != 0, axis=1)] > 0
+    signs = np.sign(np.nan_to_num(both.ahead))
+    last = np.where(
+        both.there, signs[np.arange(draws), signs.shape[1] - 1 - np.argmax(signs[:, ::-1] != 0, axis=1)] > 0, np.nan
+    )
     shape = tuple(len(both.chains[d]) for d in (CHAIN, DRAW))
     dims = (CHAIN, DRAW, CROSSING)
     out = xr.Dataset(
@@ -102,9 +105,10 @@ def crossings(
             along: (dims, scales.reshape(*shape, -1)),
             "b_better_after": (dims, flags.reshape(*shape, -1)),
             "number": ((CHAIN, DRAW), number.reshape(shape)),
-            "p_number": ("crossings", np.bincount(number, minlength=scales.shape[1] + 1) / draws),
-            "p_none": float((number == 0).mean()),
-            "p_b_better": (SCALE, (both.ahead > 0).mean(axis=0)),
+            "p_number": ("crossings", np.bincount(number[both.there], minlength=scales.shape[1] + 1) / both.there.sum()),
+            "p_none": float((number[both.there] == 0).mean()),
+            "p_b_better": (SCALE, p_ahead(both.ahead)),
+            "p_absent": (SCALE, np.isnan(both.ahead).mean(axis=0)),
             "b_better_last": ((CHAIN, DRAW), last.reshape(shape)),
         },
         coords={**both.chains, SCALE: both.grid, CROSSING: np.arange(1, scales.shape[1] + 1)},

@@ -22,6 +22,9 @@ Array = NDArray[np.float64]
 #: Training FLOP of a run from its params and tokens, arrays of one shape; increasing in both.
 CostFunction = Callable[[Array, Array], Array]
 
+#: What a law takes beside size and data: values (draw, 1), or what follows from the tokens, of their shape.
+Held = Array | Callable[[Array], Array]
+
 #: Sizes that are looked at along an iso-cost line before the minimum is refined.
 SCAN = 160
 #: The largest number of parameters or tokens looked at under a stated cost.
@@ -32,11 +35,21 @@ EDGE = 1e-3
 IN_STEP = 0.02
 
 
-def law_at(fit: Fit, covariates: Mapping[str, Array], parameters: Mapping[str, Array]) -> Array:
+def law_at(fit: Fit, covariates: Mapping[str, Held], parameters: Mapping[str, Array]) -> Array:
     """The law where some covariates are known and the rest follows from them; arrays broadcast."""
     binding = fit.binding
-    columns = complete(covariates, columns_of(fit))
+    columns = complete(resolved(covariates), columns_of(fit))
     return law_values(fit.model.law, {c: columns[binding.axes[c]] / binding.reference[c] for c in binding.axes}, parameters)
+
+
+def resolved(covariates: Mapping[str, Held]) -> dict[str, Array]:
+    """Covariates as arrays, those that follow from the tokens told from the tokens among them."""
+    return {n: v(np.asarray(covariates["tokens"])) if callable(v) else v for n, v in covariates.items()}
+
+
+def passes(unique_tokens: Array | float) -> Callable[[Array], Array]:
+    """Epochs as they follow from the tokens of a run where so many are unique: at least one."""
+    return lambda tokens: np.maximum(tokens / unique_tokens, 1.0)
 
 
 def has_closed_form(fit: Fit) -> bool:
@@ -52,7 +65,7 @@ def optimal_size_and_data(
     cost: CostFunction | None = None,
     *,
     scan: bool = False,
-    held: Mapping[str, Array] | None = None,
+    held: Mapping[str, Held] | None = None,
 ) -> tuple[Array, Array]:
     """Params and tokens of least response, NaN where there is no such.
 
@@ -62,8 +75,8 @@ def optimal_size_and_data(
     budget : array (1, scale) or (draw, scale)
     scan : bool
         Look along the whole line of equal cost first, so that of several minima the least is found; one budget only.
-    held : mapping of covariate to array (draw, 1), optional
-        What the law takes beside size and data.
+    held : mapping of covariate to array (draw, 1) or function, optional
+        What the law takes beside size and data; a function is one of the tokens.
 
     Returns
     -------

@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from bayescale.core.errors import NotIdentifiedError, SpecError, unknown
 from bayescale.infer.fit import Fit
-from bayescale.prediction.equal_cost import CostFunction, law_at, optimal_size_and_data
+from bayescale.prediction.equal_cost import CostFunction, Held, law_at, optimal_size_and_data, passes
 from bayescale.prediction.points import LINKED, columns_of
 from bayescale.prediction.roots import least
 
 Array = NDArray[np.float64]
+
+#: Passes over the data: they multiply the tokens that are paid for.
+EPOCHS = "epochs"
 
 #: A knob is searched so many times below and above the fitted runs; a minimum so near (in log) to an end of that is none.
 ROOM, EDGE = 10.0, 1e-3
@@ -23,23 +26,39 @@ ROOM, EDGE = 10.0, 1e-3
 SETTLED, ROUNDS = 1e-4, 200
 
 
-def split_knobs(fit: Fit, at: Mapping[str, Any] | None) -> tuple[dict[str, float], dict[str, Any], tuple[str, ...]]:
-    """Knobs that ``at`` fixes, the labels that are left of it, and the knobs that are free.
+def split_knobs(
+    fit: Fit, at: Mapping[str, Any] | None, unique_tokens: float | None = None
+) -> tuple[dict[str, Held], dict[str, Any], tuple[str, ...]]:
+    """Knobs that are fixed, the labels that are left of ``at``, and the knobs that are free.
+
+    Passes over the data cost compute, and one is best where data are without limit: they are one, unless ``at`` holds them or
+    they follow from the unique tokens that there are.
 
     Raises
     ------
     SpecError
-        When a knob is no single positive number, or ``at`` names neither a group nor a covariate of the law.
+        When a knob is no single positive number, ``at`` names neither a group nor a covariate of the law, or the law knows no
+        passes over unique tokens.
     """
     there = [column for column in columns_of(fit) if column not in LINKED]
-    fixed, labels = {}, {}
+    fixed: dict[str, Held] = {EPOCHS: np.ones((1, 1))} if EPOCHS in there else {}
+    labels = {}
+    if unique_tokens is not None:
+        if EPOCHS not in there:
+            said = f"the law {fit.model.law.name!r} takes each token once: say max_tokens=..., or fit a law of repeated data"
+            raise SpecError(f"unique_tokens is for laws with {EPOCHS}, such as 'data_constrained'; {said}")
+        if EPOCHS in (at or {}):
+            raise SpecError(f"{EPOCHS} follow from unique_tokens: leave them out of `at`")
+        fixed[EPOCHS] = passes(unique_tokens)
     for name, value in (at or {}).items():
         if name not in there:
             labels[name] = value
         elif isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
             raise SpecError(f"`at`: {name} is held at one positive number, got {value!r}")
+        elif name == EPOCHS and value < 1:
+            raise SpecError(f"`at`: {EPOCHS} are at least 1, got {value!r}")
         else:
-            fixed[name] = float(value)
+            fixed[name] = np.full((1, 1), float(value))
     strange = [name for name in labels if there and name not in (*fit.data.groups, *LINKED)]
     if strange:
         raise SpecError("`at`: " + unknown("group or covariate", strange[0], [*fit.data.groups, *there]))
@@ -50,14 +69,14 @@ def optimal_with_knobs(
     fit: Fit,
     parameters: Mapping[str, Array],
     budget: Array,
-    fixed: Mapping[str, float],
+    fixed: Mapping[str, Held],
     free: tuple[str, ...],
     cost: CostFunction | None,
 ) -> dict[str, Array]:
-    """Params, tokens and knobs of least response, arrays (draw, 1); NaN in draws without an optimum inside.
+    """Params, tokens and free knobs of least response, arrays (draw, 1); NaN in draws without an optimum inside.
 
     By coordinates: size and data along the line of equal cost, then each knob within ten times the fitted runs, until nothing
-    moves; a draw in which something still moves in the end has none. What is fixed is as it was given.
+    moves; a draw in which something still moves in the end has none.
 
     Raises
     ------
@@ -66,40 +85,39 @@ def optimal_with_knobs(
     """
     draws = len(next(iter(parameters.values())))
     table, ones = fit.data.table, np.ones((draws, 1))
-    held: dict[str, Array] = {name: value * ones for name, value in fixed.items()}
-    ends = {}
+    held: dict[str, Held] = {name: value if callable(value) else value * ones for name, value in fixed.items()}
+    knobs, ends = dict[str, Array](), {}
     for name in free:
         values = np.log(table[name].to_numpy(float))
         ends[name] = values.min() - np.log(ROOM), values.max() + np.log(ROOM)
-        held[name] = np.exp(values.mean()) * ones
-    params, tokens = optimal_size_and_data(fit, parameters, budget, cost, scan=True, held=held)
+        knobs[name] = np.exp(values.mean()) * ones
+    params, tokens = optimal_size_and_data(fit, parameters, budget, cost, scan=True, held=held | knobs)
     still = np.zeros((draws, 1), dtype=bool)
     for _ in range(ROUNDS if free else 0):
-        before = {"params": params, **{name: held[name] for name in free}}
+        before = {"params": params} | knobs
         for name in free:
-            rest = {"params": params, "tokens": tokens} | {other: v for other, v in held.items() if other != name}
+            rest: dict[str, Held] = {"params": params, "tokens": tokens, **held, **knobs}
 
-            def response(log_knob: Array, name: str = name, rest: Mapping[str, Array] = rest) -> Array:
+            def response(log_knob: Array, name: str = name, rest: Mapping[str, Held] = rest) -> Array:
                 values = law_at(fit, {**rest, name: np.exp(log_knob)}, parameters)
                 return np.where(np.isnan(values), np.inf, values)
 
-            held[name] = np.exp(least(response, ends[name][0] * ones, ends[name][1] * ones))
-        params, tokens = optimal_size_and_data(fit, parameters, budget, cost, scan=True, held=held)
-        after = {"params": params, **{name: held[name] for name in free}}
+            knobs[name] = np.exp(least(response, ends[name][0] * ones, ends[name][1] * ones))
+        params, tokens = optimal_size_and_data(fit, parameters, budget, cost, scan=True, held=held | knobs)
+        after = {"params": params} | knobs
         still = np.any([_moved(before[name], after[name]) for name in after], axis=0)
         if not still.any():
             break
     inside = np.isfinite(params) & ~still
     for name in free:
-        at = np.log(held[name])
+        at = np.log(knobs[name])
         inside &= (at > ends[name][0] + EDGE) & (at < ends[name][1] - EDGE)
     if free and not inside.any():
         raise NotIdentifiedError(
             f"in no draw there is a best {' and '.join(free)} within {ROOM:g} times the fitted runs, with size and data inside "
             f"too: hold what has none, such as at={{{free[0]!r}: ...}}"
         )
-    best = {name: np.where(inside, v, np.nan) for name, v in {"params": params, "tokens": tokens, **held}.items()}
-    return best | {name: held[name] for name in fixed}
+    return {n: np.where(inside, v, np.nan) for n, v in {"params": params, "tokens": tokens, **knobs}.items()}
 
 
 def _moved(before: Array, after: Array) -> NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from bayescale.prediction.cost_fit import FittedCost
 from bayescale.prediction.equal_cost import (
     LARGEST,
     CostFunction,
+    Held,
     charge_of,
     charged,
     check_cost,
@@ -26,6 +27,7 @@ from bayescale.prediction.equal_cost import (
     law_at,
     optimal_size_and_data,
     require_size_and_data,
+    resolved,
     tokens_for,
 )
 from bayescale.prediction.knobs import optimal_with_knobs, split_knobs
@@ -46,6 +48,7 @@ def compute_optimal(
     *,
     cost: CostFunction | Cost | FittedCost | None = None,
     max_tokens: float | None = None,
+    unique_tokens: float | None = None,
     at: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -67,6 +70,9 @@ def compute_optimal(
     max_tokens : float, optional
         Tokens that there are: where the optimum would take more, all of them, and the rest of the budget for size. A law of one
         pass over the data is not asked about a second.
+    unique_tokens : float, optional
+        Unique tokens that there are, of a law that takes ``epochs``: a run may go over them as often as it pays, ``epochs =
+        tokens / unique_tokens``, at least 1. Without it epochs are 1, or as ``at`` holds them.
     at : mapping, optional
         Group labels, one for all budgets or a list of one each; a covariate beside size and data and the number it is held at.
     seed : int
@@ -102,9 +108,11 @@ def compute_optimal(
     ['allocation_exponent', 'loss', 'p_none', 'params', 'tokens', 'tokens_per_param']
     """
     check_cost(cost)
-    if max_tokens is not None and (isinstance(max_tokens, bool) or not 0 < max_tokens < np.inf):
-        raise SpecError(f"max_tokens is a positive number of tokens, got {max_tokens!r}")
-    out = mixed_draws(fit, seed, lambda one, labels: _optima(one, labels, flops, cost, max_tokens, at, seed))
+    for name, number in (("max_tokens", max_tokens), ("unique_tokens", unique_tokens)):
+        counts = isinstance(number, int | float | np.number) and not isinstance(number, bool)
+        if number is not None and not (counts and 0 < number < np.inf):
+            raise SpecError(f"{name} is a positive number of tokens, got {number!r}")
+    out = mixed_draws(fit, seed, lambda one, labels: _optima(one, labels, flops, cost, max_tokens, unique_tokens, at, seed))
     out["p_none"] = out["params"].isnull().mean((CHAIN, DRAW))
     if max_tokens is not None:
         out["p_capped"] = (out["tokens"] >= max_tokens * (1 - 1e-9)).mean((CHAIN, DRAW))
@@ -117,10 +125,11 @@ def _optima(
     flops: float | Sequence[float],
     cost: CostFunction | Cost | FittedCost | None,
     max_tokens: float | None,
+    unique_tokens: float | None,
     at: Mapping[str, Any] | None,
     seed: int,
 ) -> xr.Dataset:
-    fixed, at, free = split_knobs(fit, at)
+    fixed, at, free = split_knobs(fit, at, unique_tokens)
     require_size_and_data(fit, beside=True)
     if free and max_tokens is not None:
         raise SpecError(f"max_tokens is for laws of size and data: hold {', '.join(free)} by `at`")
@@ -137,10 +146,11 @@ def _optima(
         else:
             params, tokens = optimal_size_and_data(fit, here, np.array([[budget]]), charge, scan=True)
             best = {"params": params, "tokens": tokens}
+        run: dict[str, Held] = {**best, **fixed}
         if max_tokens is not None:
-            best = _capped(fit, here, best, float(budget), float(max_tokens), charge)
-        for name, values in {**best, fit.response: law_at(fit, best, here)}.items():
-            found[name][..., point] = values.reshape(shape[:2])
+            run = _capped(fit, here, run, float(budget), float(max_tokens), charge)
+        for name, values in {**resolved(run), fit.response: law_at(fit, run, here)}.items():
+            found[name][..., point] = np.broadcast_to(values, (shape[0] * shape[1], 1)).reshape(shape[:2])
     found[TOKENS_PER_PARAM] = found["tokens"] / found["params"]
     if has_closed_form(fit) and charge is None and max_tokens is None:
         found["allocation_exponent"] = drawn["beta"] / (drawn["alpha"] + drawn["beta"])
@@ -164,13 +174,13 @@ def _refuse_nothing(budget: float, cost: CostFunction | None) -> None:
 def _capped(
     fit: Fit,
     parameters: Mapping[str, Array],
-    found: Mapping[str, Array],
+    found: Mapping[str, Held],
     budget: float,
     most: float,
     cost: CostFunction | None,
-) -> dict[str, Array]:
+) -> dict[str, Held]:
     """The optimum where no more than so many tokens can be had; a law has one minimum along the line of equal cost."""
-    params, tokens = found["params"], found["tokens"]
+    params, tokens = (np.asarray(found[name]) for name in ("params", "tokens"))
     full = np.full(params.shape, most)
     if cost is None:
         size = budget / (FLOP_PER_PARAM_TOKEN * full)

@@ -19,12 +19,13 @@ from bayescale.prediction.cost import Cost
 from bayescale.prediction.cost_fit import FittedCost
 from bayescale.prediction.crossing import SCALE, same_response
 from bayescale.prediction.crossings import read_scales
+from bayescale.prediction.measured import baseline_of
 from bayescale.prediction.methods import Method, traced_along
-from bayescale.prediction.mixing import labels_of, selected_rows, source
+from bayescale.prediction.mixing import source
 from bayescale.prediction.parameters import generator
-from bayescale.prediction.paths import Path, fitted_scales
-from bayescale.prediction.points import At, Fitted, as_frame
-from bayescale.prediction.pricing import AnyCurve, Priced, reordered
+from bayescale.prediction.paths import Path
+from bayescale.prediction.points import At, Fitted
+from bayescale.prediction.pricing import AnyCurve, reordered
 
 Array = NDArray[np.float64]
 
@@ -117,7 +118,13 @@ def rank_methods(
     ranks = rankdata(-sign * counted, axis=1, method="min", nan_policy="propagate")
     regret = np.nanmean(np.max(sign * counted, axis=1, keepdims=True) - sign * counted, axis=0)
     p_rank = np.stack([(ranks == r + 1).sum(axis=0) / there.sum(axis=0) for r in range(len(names))], axis=1)
-    baseline, common = _baseline(asked, traced, sign, at)
+    measured = baseline_of(asked, traced, sign, at)
+    if measured.ends[1] > measured.ends[0]:
+        raise SpecError(
+            f"the methods have no common scale: one was run up to {measured.ends[0]:.3g} only, another from "
+            f"{measured.ends[1]:.3g} on. Compare methods whose runs overlap on the axis, or two of them by crossover, which "
+            "extrapolates"
+        )
     shape = tuple(len(chains[d]) for d in (CHAIN, DRAW))
     out = xr.Dataset(
         {
@@ -126,12 +133,12 @@ def rank_methods(
             "p_best": ((CANDIDATE, SCALE), p_rank[:, 0]),
             "regret": ((CANDIDATE, SCALE), regret),
             "choice": (SCALE, np.array(names, dtype=object)[np.argmin(regret, axis=0)]),
-            "baseline": (CANDIDATE, baseline),
+            "baseline": (CANDIDATE, measured.ranks),
             "p_none": (SCALE, 1 - there.mean(axis=0)),
         },
         coords={**chains, CANDIDATE: names, RANK: np.arange(1, len(names) + 1), SCALE: wanted},
     )
-    return out.assign_attrs(along=along, baseline_scale=common, seed=int(seed))
+    return out.assign_attrs(along=along, baseline_scale=measured.scale, seed=int(seed))
 
 
 def _together(
@@ -147,36 +154,3 @@ def _together(
             orders[id(whole)] = np.arange(size) if method is shortest else mixed
         out.append(reordered(method.curve, orders[id(whole)]))
     return out, {d: shortest.chains[d] for d in (CHAIN, DRAW)}
-
-
-def _baseline(asked: Sequence[Fitted], methods: Sequence[Method], sign: float, at: At | None) -> tuple[Array, float]:
-    """Rank of each method (shared where they tie) by its measurements at the largest scale that all reach, and that scale."""
-    place = {} if at is None else {name: str(values.iloc[0]) for name, values in as_frame(at).items()}
-    runs = [_measured(one, method, place) for one, method in zip(asked, methods, strict=True)]
-    if not all(len(scale) for scale, _ in runs):
-        return np.full(len(runs), np.nan), float("nan")
-    common, lowest = min(float(s.max()) for s, _ in runs), max(float(s.min()) for s, _ in runs)
-    if lowest > common:
-        raise SpecError(
-            f"the methods have no common scale: one was run up to {common:.3g} only, another from {lowest:.3g} on. Compare "
-            "methods whose runs overlap on the axis, or two of them by crossover, which extrapolates"
-        )
-    values = []
-    for scale, response in runs:
-        order = np.argsort(scale)
-        best = sign * np.maximum.accumulate(sign * response[order])  # of several runs at a scale, the best
-        values.append(np.interp(np.log(common), np.log(scale[order]), best))
-    return rankdata(-sign * np.array(values), method="min").astype(float), common
-
-
-def _measured(asked: Fitted, method: Method, place: Mapping[Any, str]) -> tuple[Array, Array]:
-    """Scales along the axis and responses of the runs of a method."""
-    fit, way = method.ways[0]
-    groups = {column: place[column] for column in fit.data.groups if column in place}
-    keep = selected_rows(fit.data.table, groups | labels_of(asked))
-    scales = fitted_scales(fit, way)
-    if not len(scales):
-        return np.empty(0), np.empty(0)
-    if isinstance(method.curve, Priced):
-        scales = method.curve.charge.cost(scales)
-    return scales[keep], fit.data.table[fit.response].to_numpy(float)[keep]

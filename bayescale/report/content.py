@@ -15,6 +15,7 @@ from bayescale.core.names import POINT
 from bayescale.data.evals import Evals
 from bayescale.decision.decide import Decision, decide
 from bayescale.decision.flip import flip
+from bayescale.decision.floor import why_missed
 from bayescale.decision.margin import scale_margin, target_margin
 from bayescale.decision.review import review
 from bayescale.decision.rules import Threshold, as_threshold
@@ -23,6 +24,7 @@ from bayescale.infer.ensemble import Ensemble
 from bayescale.infer.evals_fit import CapabilityFit
 from bayescale.infer.fit import Fit
 from bayescale.plots.crossing import crossing_interval
+from bayescale.prediction.crossings import CROSSING
 from bayescale.prediction.mixing import fits_of, source
 from bayescale.prediction.parameters import Unseen
 from bayescale.prediction.points import At, Fitted, columns_of
@@ -167,6 +169,8 @@ def decision_report(
     held = provenance(fit, file, seed, now())  # a file that cannot be read is told before the work
     draws = predict(fit, at, unseen=unseen, seed=seed)
     found = review(fit, at, backtest)
+    if not isinstance(fit, CapabilityFit) and not isinstance(at, Evals):
+        found += why_missed(fit, rule.targets, at, seed=seed)
     decision = decide(draws, rule, found)
     forecast = _forecast(fit, draws, rule)
     pictures: list[Picture] = [decision_picture(decision, draws, forecast)]
@@ -177,7 +181,7 @@ def decision_report(
     crossing = ""
     if crossover is not None:
         a, b = _pair(str(crossover.attrs.get("a", "a")), str(crossover.attrs.get("b", "b")))
-        crossing = _crossing(crossover, (a, b))
+        crossing = f"{_crossing(crossover, (a, b))} {_measured(crossover, (a, b))}"
         pictures.append(crossover_picture(crossover, (a, b), crossing))
     scales = shares = None
     if not isinstance(fit, CapabilityFit) and not isinstance(at, Evals):
@@ -209,6 +213,8 @@ def _check(backtest: object, crossover: object, next_runs: object, title: object
         faults.append(f"backtest is what backtest(...) returns, got {type(backtest).__name__}")
     if crossover is not None and not (isinstance(crossover, xr.Dataset) and "p_b_better" in crossover):
         faults.append(f"crossover is what crossover(...) returns, got {type(crossover).__name__}")
+    elif isinstance(crossover, xr.Dataset) and CROSSING in crossover.dims:
+        faults.append("crossover is what crossover(...) returns, got that of crossings(...), which has several a draw")
     if next_runs is not None and not isinstance(next_runs, pd.DataFrame):
         faults.append(f"next_runs is a table, a row a run, got {type(next_runs).__name__}")
     if not isinstance(title, str) or not title.strip():
@@ -283,6 +289,16 @@ def _crossing(draws: xr.Dataset, names: tuple[str, str]) -> str:
         return f"They do not cross in the range, {none}; in the draws in which they do, {where}. {end}"
     after = dict(zip(("a", "b"), names, strict=True))[str(draws.attrs.get("better_after", "b"))]
     return f"They cross {where}, and {after} is better from there on; they do not cross in the range {none}. {end}"
+
+
+def _measured(draws: xr.Dataset, names: tuple[str, str]) -> str:
+    """The plain baseline beside a crossover, in a sentence."""
+    along, plain = str(draws.attrs["along"]), str(draws.attrs["baseline"])
+    if not plain:
+        return "The runs of the two share no scale, so that nothing was measured of both side by side."
+    better = f"{names[plain == 'b']} was better" if plain != "tie" else "they were alike"
+    where = value_of(float(draws.attrs["baseline_scale"]), along)
+    return f"As measured, at the largest scale that both were run at, {along} {where}, {better}."
 
 
 def interval(row: pd.Series) -> str:

@@ -14,7 +14,7 @@ from bayescale.decision.allocation_checks import check_allocation
 from bayescale.decision.floor import check_floor
 from bayescale.infer.ensemble import Ensemble
 from bayescale.infer.fit import Fit
-from bayescale.models.pooling import NoPooling
+from bayescale.models.pooling import NoPooling, PartialPooling
 from bayescale.models.scaling import ScalingModel
 from bayescale.prediction.allocation import off_optimum
 from bayescale.prediction.cost import Cost
@@ -229,6 +229,27 @@ def test_runs_without_budgets_are_not_assessed() -> None:
     table = profiles().assign(params=lambda t: t["params"] * np.geomspace(1, 50, 21)).drop(columns="flops")
     fit = fake_fit(ScalingModel("chinchilla"), table, sd=0.01, draws=50)
     assert statuses(check_allocation(fit, 1e19))["iso-FLOP profiles"] is Status.NOT_ASSESSED
+
+
+def test_of_a_group_its_own_runs_are_looked_at() -> None:
+    both = pd.concat([profiles().assign(family="a"), profiles().assign(family="b", params=lambda t: t["params"] * 1e3)])
+    fit = fake_fit(ScalingModel("chinchilla", pooling={"E": NoPooling("family")}), both, sd=0.01, draws=50)
+    named, chosen = check_allocation(fit, 1e19, at={"family": "a"}), check_allocation(fit.select(family="a"), 1e19)
+    assert [(f.check, f.message) for f in named] == [(f.check, f.message) for f in chosen]
+    assert statuses(named)["inside the runs"] is Status.PASS
+    unseen = ScalingModel("chinchilla", pooling={"E": PartialPooling("family")})
+    new = check_allocation(fake_fit(unseen, both, sd=0.01, draws=50), 1e19, at={"family": "c"})
+    assert len(new) == 3
+
+
+def test_a_floor_beside_knobs_is_not_assessed() -> None:
+    table = profiles().assign(learning_rate=1e-3, batch=1e6)
+    model = ScalingModel("learning_rate_batch", axes={name: name for name in ("learning_rate", "batch")})
+    found = check_floor(fake_fit(model, table, sd=0.01, draws=20), "loss<=1.0")
+    assert found.status is Status.NOT_ASSESSED
+    assert "the law takes learning_rate, batch too" in found.message
+    repeated = fake_fit(ScalingModel("data_constrained"), profiles().assign(epochs=1.0), sd=0.01, draws=20)
+    assert check_floor(repeated, "loss<=0.1").status is Status.REVIEW
 
 
 def test_a_target_below_the_floor() -> None:

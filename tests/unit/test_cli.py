@@ -352,6 +352,16 @@ def test_crossover_is_along_the_only_covariate(run: Run) -> None:
     assert done.json["along"] == "params"
     assert done.json["crossing"]["p_none"] == float(draws["p_none"])
     assert [row["p_b_better"] for row in done.json["scale"]] == list(draws["p_b_better"].to_numpy())
+    assert done.json["baseline"] == draws.attrs["baseline"] != ""
+    assert "as measured at the largest scale" in run("crossover", "fit.nc", "--a", "family=Llama", "--b", "family=Mamba").out
+
+
+@pytest.mark.usefixtures("files")
+def test_two_fits_are_compared_without_naming_groups(run: Run) -> None:
+    Path("other.nc").write_bytes(Path("fit.nc").read_bytes())
+    words = run("crossover", "fit.nc", "--fit-b", "other.nc", "--at", "family=Llama").out
+    assert "P(other is better than fit)" in words
+    assert "--fit-b" in run("crossover", "fit.nc", "--a", "family=Llama").err
 
 
 def test_a_public_table_can_be_written_and_checked(run: Run) -> None:

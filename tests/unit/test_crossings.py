@@ -123,6 +123,50 @@ def test_a_draw_without_an_optimum_counts_for_nobody() -> None:
     assert np.isfinite(found["regret"]).all()
 
 
+def test_a_draw_without_an_optimum_is_no_draw_in_which_b_is_worse() -> None:
+    without = np.tile(np.arange(50) < 10, (4, 1))
+    mixed = surface("gadre_overtrain", {"A": np.where(without, 1e-9, 0.5), "B": 0.8, "eta": np.where(without, 0.02, 0.1)})
+    sound = surface("chinchilla", {"E": 3.0})  # worse wherever the other has a response
+    for verb in (crossover, crossings):
+        for a, b, better in ((mixed, sound, 0.0), (sound, mixed, 1.0)):
+            found = verb(a, b, path="optimal")
+            there = found["p_absent"] < 1
+            assert found["p_absent"].to_numpy().max() == pytest.approx(0.2)
+            assert (found["p_b_better"].where(there, drop=True) == better).all()
+            assert found["p_none"].item() == 1.0
+    last = crossings(sound, mixed, path="optimal")["b_better_last"]
+    assert np.isnan(last).mean() == pytest.approx(0.2) and last.mean() == 1.0
+    assert crossover(sound, mixed, path="optimal").attrs["better_after"] == "b"
+
+
+def test_nobody_has_an_optimum() -> None:
+    none = surface("gadre_overtrain", {"A": 1e-9, "B": 0.8, "eta": 0.02})
+    with pytest.raises(SpecError, match="no draw has a response of both methods along flops"):
+        crossover(none, surface("chinchilla", {"E": 1.8}), path="optimal")
+
+
+def test_the_first_crossing_along_what_runs_cost() -> None:
+    price = Cost(lambda t: 3.0 * t["params"], unit="USD")
+    a, b = power(2.0, 0.1, sd=0.01), power(2.2, 0.15, sd=0.01)
+    found = crossover(a, b, along="cost", cost=price, within=(1e5, 1e20))
+    every = crossings(a, b, along="cost", cost=price, within=(1e5, 1e20))
+    np.testing.assert_array_equal(found["cost"], every["cost"].isel(crossing=0))
+    by_size = crossover(a, b, along="params", within=(1e5 / 3, 1e20 / 3))
+    np.testing.assert_allclose(found["cost"], 3.0 * by_size["params"], rtol=1e-6)
+
+
+def test_what_was_measured_stands_beside_a_crossover() -> None:
+    fit = families()
+    a, b = fit.select(family="b"), fit.select(family="a")
+    found = crossover(a, b, along="params")
+    assert (found.attrs["baseline"], found.attrs["baseline_scale"]) == ("b", pytest.approx(1e10))
+    assert crossover(b, a, along="params").attrs["baseline"] == "a"
+    assert crossover(a, a, along="params").attrs["baseline"] == "tie"
+    apart = power(2.0, 0.1), power(2.2, 0.15, table=sizes(1e12, 1e13))
+    found = crossover(*apart, along="params")
+    assert found.attrs["baseline"] == "" and np.isnan(found.attrs["baseline_scale"])
+
+
 def test_draws_of_one_fit_stay_paired() -> None:
     fit = families()
     found = compute_multiplier(fit.select(family="c"), fit.select(family="b"), 1e9, along="params")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from bayescale.core.errors import NotIdentifiedError, SpecError
+from bayescale.core.errors import DataError, NotIdentifiedError, SpecError
 from bayescale.core.findings import Status
 from bayescale.decision.allocation_checks import check_allocation
 from bayescale.infer.fit import Fit
 from bayescale.models.noise import StudentT
 from bayescale.models.scaling import ScalingModel
+from bayescale.prediction.allocation import off_optimum
 from bayescale.prediction.optimum import compute_optimal
+from bayescale.prediction.predict import predict
 from tests.fakes import fake_fit
 
 #: Best learning rate and batch are powers of size and data.
@@ -99,6 +103,76 @@ def test_each_draw_has_its_own_best() -> None:
     assert found["learning_rate"].dims == ("chain", "draw", "point")
     assert (found["learning_rate"].std(("chain", "draw")) > 0).all()
     assert (found["p_none"] == 0).all()
+
+
+def repeated() -> Fit:
+    table = runs().drop(columns=["learning_rate", "batch"]).assign(epochs=np.tile([1.0, 4.0, 16.0], 12))
+    truth = {"E": 1.8, "A": 0.4, "B": 0.4, "alpha": 0.35, "beta": 0.35, "lasting": 15.0, "excess": 5.0}
+    return fake_fit(ScalingModel("data_constrained"), table, truth, sd=0.0, chains=2, draws=2)
+
+
+def test_of_data_without_limit_one_pass_is_best() -> None:
+    fit = repeated()
+    found = compute_optimal(fit, BUDGET).isel(chain=0, draw=0, point=0)
+    assert found["epochs"].item() == 1.0
+    held = compute_optimal(fit, BUDGET, at={"epochs": 4}).isel(chain=0, draw=0, point=0)
+    assert held["epochs"].item() == 4.0 and held["loss"].item() > found["loss"].item()
+    plenty = compute_optimal(fit, BUDGET, unique_tokens=1e15).isel(chain=0, draw=0, point=0)
+    assert plenty["params"].item() == pytest.approx(found["params"].item(), rel=1e-6)
+
+
+def test_so_many_unique_tokens_how_large_a_model_and_how_many_passes() -> None:
+    fit, unique = repeated(), 1e10
+    found = compute_optimal(fit, BUDGET, unique_tokens=unique).isel(chain=0, draw=0, point=0)
+    tokens = np.geomspace(1e9, 1e13, 40001)
+    grid = pd.DataFrame({"params": BUDGET / (6 * tokens), "tokens": tokens, "epochs": np.maximum(tokens / unique, 1)})
+    loss = predict(fit, grid.loc[grid["params"] > 1e5], kind="mean")["loss"].isel(chain=0, draw=0).to_numpy()
+    best = grid.loc[grid["params"] > 1e5].iloc[int(loss.argmin())]
+    assert 1 < best["epochs"] < 100
+    assert found["epochs"].item() == pytest.approx(best["epochs"], rel=1e-2)
+    assert found["loss"].item() == pytest.approx(float(loss.min()), rel=1e-6)
+    assert found["tokens"].item() == pytest.approx(found["epochs"].item() * unique)
+    free = compute_optimal(fit, BUDGET).isel(chain=0, draw=0, point=0)
+    # What is left when data run out buys less than new tokens would.
+    assert found["loss"].item() > free["loss"].item()
+
+
+def test_the_price_of_being_off_the_optimum_with_knobs_held_and_data_limited() -> None:
+    fit = repeated()
+    best = compute_optimal(fit, BUDGET, unique_tokens=1e10).isel(chain=0, draw=0, point=0)
+    there = {name: best[name].item() for name in ("params", "tokens", "epochs")}
+    off = {"params": there["params"] / 4, "tokens": there["tokens"] * 4, "epochs": there["epochs"] * 4}
+    price = off_optimum(fit, pd.DataFrame([there, off])).isel(chain=0, draw=0)
+    assert price["overpaid"].to_numpy()[0] == pytest.approx(1.0, abs=1e-3)
+    assert price["overpaid"].to_numpy()[1] > 1.2
+    np.testing.assert_allclose(price["params_ratio"], [1.0, 0.25], rtol=1e-2)
+    run = {"params": 1e9, "tokens": 2e11, "learning_rate": 1e-3, "batch": 1e6}
+    excess = off_optimum(swept(), run)["excess"].isel(chain=0, draw=0, point=0).item()
+    held = {name: run[name] for name in ("learning_rate", "batch")}
+    least = compute_optimal(swept(), 6 * 1e9 * 2e11, at=held)["loss"].isel(chain=0, draw=0, point=0).item()
+    reached = predict(swept(), run, kind="mean")["loss"].isel(chain=0, draw=0, point=0).item()
+    assert excess == pytest.approx(reached - least, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"at": {"epochs": 0.5}}, "epochs are at least 1, got 0.5"),
+        ({"at": {"epochs": 2}, "unique_tokens": 1e10}, "epochs follow from unique_tokens"),
+        ({"unique_tokens": "many"}, "unique_tokens is a positive number of tokens, got 'many'"),
+        ({"max_tokens": "many"}, "max_tokens is a positive number of tokens, got 'many'"),
+    ],
+)
+def test_passes_that_make_no_sense(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        compute_optimal(repeated(), BUDGET, **asked)
+
+
+def test_a_law_of_one_pass_knows_no_unique_tokens() -> None:
+    with pytest.raises(SpecError, match="takes each token once: say max_tokens"):
+        compute_optimal(plain(), BUDGET, unique_tokens=1e10)
+    with pytest.raises(DataError, match="passes over the unique tokens"):
+        predict(repeated(), {"params": 1e9, "tokens": 1e10, "epochs": 0.5})
 
 
 def test_a_knob_without_a_best_is_no_optimum() -> None:

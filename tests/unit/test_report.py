@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from matplotlib.axes import Axes
 
 import bayescale as bs
@@ -352,9 +353,14 @@ def test_bad_input_is_one_clear_error(fitted: bs.Fit, bare: bs.DecisionReport, t
         bs.write_report(fitted, tmp_path / "report.html")
     with pytest.raises(bs.SpecError, match=r"crossover is what crossover\(\.\.\.\) returns.*next_runs is a table"):
         bs.decision_report(fitted, AT, target="loss<=2", crossover=1, next_runs=2)
+    every = xr.Dataset({"p_b_better": ("scale", [0.5]), "params": (("chain", "draw", "crossing"), np.ones((1, 2, 1)))})
+    with pytest.raises(bs.SpecError, match="that of crossings"):
+        bs.decision_report(fitted, AT, target="loss<=2", crossover=every)
+    with pytest.raises(bs.SpecError, match="that of crossings"):
+        bs.plot_crossover(every)
     with pytest.raises(bs.SpecError, match=r"backtest is what backtest\(\.\.\.\) returns, got dict"):
         bs.decision_report(fitted, AT, target="loss<=2", backtest={})
-    with pytest.raises(bs.SpecError, match="not of the rule's response"):
+    with pytest.raises(bs.SpecError, match="but the response of the fit is 'loss'"):
         bs.decision_report(fitted, AT, target="accuracy>=0.7")
 
 

@@ -47,7 +47,9 @@ def test_a_page_is_written_whatever_the_verdict(run: Run) -> None:
     for target, verdict in (("loss<=2.1", "GO"), ("loss<=1.7", "NO_GO")):
         status, out, err = run(*ASKED[:3], target, *ASKED[4:], "-o", "page.html", "--title", "Shall we?")
         assert status == 0, err
-        assert out.startswith(f"{verdict}  P({target[:6]}") and out.endswith("saved in page.html: open it in a browser\n")
+        assert out.startswith(f"{verdict}  P(loss <= {target[6:]})") and out.endswith(
+            "saved in page.html: open it in a browser\n"
+        )
         page = Page(Path("page.html").read_text(encoding="utf-8"))
         assert verdict.replace("_", " ") in page.all("title")[0].text
         assert page.all("h1")[0].text == "Shall we?"
