@@ -77,6 +77,7 @@ __all__ = [
     "get_law",
     "informative_tasks",
     "isoflop_profiles",
+    "join_draws",
     "law",
     "list_datasets",
     "list_laws",
@@ -173,6 +174,7 @@ _HOME = {
     "crossings": "prediction.crossings",
     "fit_cost": "prediction.cost_fit",
     "isoflop_profiles": "prediction.isoflop",
+    "join_draws": "prediction.joined",
     "off_optimum": "prediction.allocation",
     "rank_methods": "prediction.ranking",
     "uncertainty_shares": "prediction.shares",
@@ -279,6 +281,7 @@ if TYPE_CHECKING:
     from bayescale.prediction.informative import informative_tasks, p_better
     from bayescale.prediction.inverse import scale_for
     from bayescale.prediction.isoflop import isoflop_profiles
+    from bayescale.prediction.joined import join_draws
     from bayescale.prediction.optimum import compute_optimal
     from bayescale.prediction.predict import predict
     from bayescale.prediction.ranking import rank_methods

@@ -24,6 +24,7 @@ from bayescale.cli.options import (
     Unseen,
     UnseenName,
 )
+from bayescale.cli.stakes import StakeCost, StakeMissed, StakeUnit, StakeValue, StakeWrong, rule_of
 
 if TYPE_CHECKING:
     import bayescale as bs
@@ -94,25 +95,16 @@ def forecast(
         raise typer.Exit(VERDICTS[decision.verdict])
 
 
-Worth = Annotated[
-    float | None, typer.Option("--value", metavar="V", help="What success is worth: GO where it is worth more in expectation.")
-]
-
-
-def _stake(name: str, meaning: str) -> Any:
-    return typer.Option(name, metavar="V", help=f"{meaning}; with --value.")
-
-
 def decide(
     fit: FitFile,
     target: Targets = None,
     at: At = None,
     probability: Probability = 0.9,
-    value: Worth = None,
-    cost: Annotated[float, _stake("--cost", "What the run costs")] = 0.0,
-    wrong: Annotated[float, _stake("--wrong", "What a GO that misses the target costs beyond the run")] = 0.0,
-    missed: Annotated[float, _stake("--missed", "What a NO_GO costs where the target would have been met")] = 0.0,
-    unit: Annotated[str, typer.Option("--unit", metavar="UNIT", help="Unit of these, for what is printed.")] = "",
+    value: StakeValue = None,
+    cost: StakeCost = 0.0,
+    wrong: StakeWrong = 0.0,
+    missed: StakeMissed = 0.0,
+    unit: StakeUnit = "",
     unseen: Unseen = UnseenName.population,
     seed: Seed = 0,
     json: Json = False,
@@ -129,41 +121,22 @@ def decide(
     """
     import bayescale as bs
     from bayescale.data.eval_checks import LABELS
+    from bayescale.decision.decide import targets_of
     from bayescale.decision.floor import why_missed
-    from bayescale.decision.rules import read_targets
 
-    rule = _rule(target or [], probability, value, {"cost": cost, "wrong": wrong, "missed": missed}, unit)
+    rule = rule_of(target or [], probability, value, {"cost": cost, "wrong": wrong, "missed": missed}, unit)
     fitted = bs.load(fit)
     where = parse.points(at or (), LABELS if isinstance(fitted, bs.CapabilityFit) else fitted.data.groups)
     draws = bs.predict(fitted, where, unseen=unseen.value, seed=seed)
     found = bs.review(fitted, where)
     if not isinstance(fitted, bs.CapabilityFit):
-        goals = rule.target if isinstance(rule, bs.Utility) else read_targets(rule)
-        found += why_missed(fitted, goals, where, seed=seed)
+        found += why_missed(fitted, targets_of(rule), where, seed=seed)
     decision = bs.decide(draws, rule, found)
     if json:
         show.emit(as_words(decision))
     else:
         print_decision(decision)
     raise typer.Exit(VERDICTS[decision.verdict])
-
-
-def _rule(
-    targets: list[str], probability: float, value: float | None, stakes: dict[str, float], unit: str
-) -> bs.Threshold | bs.AllOf | bs.Utility:
-    """The rule that the options say."""
-    import bayescale as bs
-    from bayescale.decision.rules import as_threshold
-
-    if not targets:
-        raise typer.BadParameter("say what must be met: --target 'loss<=2.0'", param_hint="--target")
-    if value is not None:
-        goal = targets[0] if len(targets) == 1 else bs.AllOf(targets)
-        cost, wrong, missed = (stakes[name] for name in ("cost", "wrong", "missed"))
-        return bs.Utility(goal, value=value, cost=cost, wrong=wrong, missed=missed, unit=unit)
-    if named := [f"--{name}" for name, stake in stakes.items() if stake] + ["--unit"] * bool(unit):
-        raise typer.BadParameter("stakes need what success is worth: --value", param_hint=", ".join(named))
-    return as_threshold(targets[0], probability) if len(targets) == 1 else bs.AllOf(targets, probability)
 
 
 def as_words(decision: bs.Decision) -> dict[str, Any]:

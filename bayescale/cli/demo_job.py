@@ -11,10 +11,8 @@ import numpy as np
 import pandas as pd
 
 import bayescale as bs
+from bayescale.core.names import TEXT
 from bayescale.data.remote import MIRROR, cache_folder, pins_of
-
-#: What makes two losses comparable, and so shares a floor.
-TEXT = ("dataset", "tokenizer", "source")
 
 #: Sets of text on which language models are compared; ``--quick`` takes the last two.
 DATASETS = ("Pile test", "Pile validation", "SlimPajama validation", "WikiText-2")

@@ -11,6 +11,7 @@ from bayescale.cli import parse, show
 from bayescale.cli.options import At, FitFile, Json, Probability, Seed, Target, Unseen, UnseenName
 from bayescale.cli.planning import Budget
 from bayescale.cli.predicting import Path_, Within, bounds, moves
+from bayescale.cli.stakes import StakeCost, StakeMissed, StakeUnit, StakeValue, StakeWrong, rule_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,11 @@ def report(
     target: Target = None,
     at: At = None,
     probability: Probability = 0.9,
+    value: StakeValue = None,
+    cost: StakeCost = 0.0,
+    wrong: StakeWrong = 0.0,
+    missed: StakeMissed = 0.0,
+    unit: StakeUnit = "",
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The page; an earlier one is replaced.")] = Path(
         "report.html"
     ),
@@ -60,17 +66,14 @@ def report(
     """
     import bayescale as bs
     from bayescale.data.eval_checks import LABELS
-    from bayescale.decision.rules import as_threshold
 
     goal = parse.one_target(target)
-    if goal is None:
-        raise typer.BadParameter("say what must be met: --target 'loss<=2.0'", param_hint="--target")
+    rule = rule_of([goal] if goal else [], probability, value, {"cost": cost, "wrong": wrong, "missed": missed}, unit)
     if bool(candidate) != (budget is not None):
         raise typer.BadParameter("--candidate and --budget go together: what could be run, and for how much")
     if (a is None) != (b is None):
         raise typer.BadParameter("a crossover is of two: say both --a and --b")
     spent = None if budget is None else parse.number(budget, "--budget")
-    rule = as_threshold(goal, probability)
     parse.writable(out, "report.html")
     fitted = bs.load(fit)
     where = parse.points(at or (), LABELS if isinstance(fitted, bs.CapabilityFit) else fitted.data.groups)
@@ -142,7 +145,7 @@ def _next(
     fitted: bs.Fit | bs.Ensemble | bs.CapabilityFit,
     candidates: list[str],
     budget: float,
-    rule: bs.Threshold,
+    rule: bs.Threshold | bs.AllOf | bs.Utility,
     where: pd.DataFrame,
     seed: int,
 ) -> pd.DataFrame:

@@ -30,5 +30,8 @@ COVARIATES_OF_LAWS = {
 #: Columns that identify a run without describing its scale.
 IDENTIFIERS = ("seed", "run", "step")
 
+#: Columns that together say which losses may be compared, and so share a floor.
+TEXT = ("dataset", "tokenizer", "source")
+
 #: Verdicts of ``decide``.
 GO, NO_GO, HOLD = "GO", "NO_GO", "HOLD"

@@ -8,8 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-#: What makes losses comparable: nats per token of one tokenizer on one text, measured by one source.
-TEXT = ["dataset", "tokenizer", "source"]
+from bayescale.core.names import TEXT
 
 #: A family needs so many sizes on a text before its exponent can be told from its floor.
 FEWEST_SIZES = 3
@@ -91,11 +90,11 @@ RECIPES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
 
 def _text_labels(table: pd.DataFrame) -> list[str]:
     """A short label of each text: the data set, with the tokenizer and the source where it is not unique without."""
-    distinct = table[TEXT].drop_duplicates()
+    distinct = table[list(TEXT)].drop_duplicates()
     authors = distinct["source"].map(lambda source: re.split(r"[,(]", source)[0].strip())
     tokenizer = distinct["tokenizer"].where(~distinct["tokenizer"].str.startswith("same for all"), authors)  # not named
     label = distinct["dataset"]
     for addition in (tokenizer, authors, distinct["source"]):
         label = label.where(~label.duplicated(keep=False), label + " · " + addition)
     of = {tuple(row): name for row, name in zip(distinct.to_numpy().tolist(), label, strict=True)}
-    return [of[tuple(row)] for row in table[TEXT].to_numpy().tolist()]
+    return [of[tuple(row)] for row in table[list(TEXT)].to_numpy().tolist()]

@@ -11,9 +11,10 @@ import xarray as xr
 from bayescale.core.errors import SpecError
 from bayescale.core.findings import Finding, Review, Status
 from bayescale.core.names import GO, HOLD, NO_GO
+from bayescale.core.targets import Target
 from bayescale.decision.checks import TABLE_CHECKS
 from bayescale.decision.meeting import Meeting, meeting
-from bayescale.decision.rules import AllOf, Threshold, as_threshold, read_targets, said
+from bayescale.decision.rules import AllOf, Line, Threshold, as_threshold, read_targets, said
 from bayescale.decision.utility import Utility, worth
 
 #: A decision stands when what it rests on is so many Monte Carlo errors away from the line.
@@ -40,6 +41,8 @@ class Decision:
         Why the verdict is what it is, in sentences.
     utility, utility_mcse : float, optional
         Under a :class:`Utility`, what GO is worth more than NO_GO in expectation, and the Monte Carlo error of that.
+    break_even : float, optional
+        Under a :class:`Utility` with a target, the probability of meeting it from which on GO pays.
     """
 
     verdict: str
@@ -50,6 +53,7 @@ class Decision:
     reasons: tuple[str, ...]
     utility: float | None = None
     utility_mcse: float | None = None
+    break_even: float | None = None
 
     @property
     def headline(self) -> str:
@@ -63,18 +67,18 @@ class Decision:
         return f"{self.verdict}: {found}; GO from {self.rule.probability:.6g}"
 
     @property
-    def threshold(self) -> Threshold:
-        """The rule of a decision about one target, which figures and pages show on an axis.
+    def line(self) -> Line:
+        """The target of a decision about one, which figures and pages show on an axis, and the probability for GO.
 
         Raises
         ------
         SpecError
-            When the decision is about several targets, or a utility.
+            When the decision is about several targets, or none.
         """
-        if not isinstance(self.rule, Threshold):
-            about = f"what is shown is one target on one axis, and this decision is about {self.rule}"
-            raise SpecError(f"{about}: decide about each target alone")
-        return self.rule
+        target = only_target(self.rule)
+        asked = self.break_even if isinstance(self.rule, Utility) else self.rule.probability
+        assert asked is not None, "a utility with a target breaks even somewhere"
+        return Line(target, asked)
 
     @property
     def open_findings(self) -> tuple[Finding, ...]:
@@ -109,8 +113,7 @@ def decide(
     ----------
     draws : Dataset
         Draws of :func:`predict` of ``kind="response"``, dims (chain, draw, point). Several points: all must meet the target
-        in the same draw. For targets of several responses, one variable each:
-        ``draws.assign(accuracy=others["accuracy"])``.
+        in the same draw. For targets of several responses, one variable each, as of :func:`join_draws`.
     rule : Threshold, AllOf, Utility or str
         The target; text (``"loss<=2.0"``, or a list of such) asks for a probability of 0.9.
     review : Review, optional
@@ -156,6 +159,26 @@ def decide(
     return Decision(verdict, probability, mcse, rule, _findings(review), reasons)
 
 
+def targets_of(rule: Threshold | AllOf | Utility) -> tuple[Target, ...]:
+    """The targets of a rule; none of a utility that is a function of the draws."""
+    return (rule.target or ()) if isinstance(rule, Utility) else read_targets(rule)
+
+
+def only_target(rule: Threshold | AllOf | Utility) -> Target:
+    """The target of a rule about one.
+
+    Raises
+    ------
+    SpecError
+        When it is about several, or none.
+    """
+    targets = targets_of(rule)
+    if len(targets) != 1:
+        what = "each target alone" if targets else "a utility with a target"
+        raise SpecError(f"what is shown is one target on one axis, and this decision is about {rule}: decide about {what}")
+    return targets[0]
+
+
 def as_rule(rule: object) -> Threshold | AllOf | Utility:
     """A rule, or the one that a text, or a list of texts, stands for."""
     if isinstance(rule, AllOf | Utility):
@@ -168,8 +191,8 @@ def as_rule(rule: object) -> Threshold | AllOf | Utility:
 def _by_utility(draws: xr.Dataset, rule: Utility, review: Review | None) -> Decision:
     found = worth(draws, rule)
     unit = f" {rule.unit}" if rule.unit else ""
-    told = f"the expected utility of GO less that of NO_GO, {found.expected:.4g}{unit},"
-    verdict, why = _verdict(found.expected, found.mcse, 0.0, told, "0", review)
+    worth_more = f"the expected utility of GO less that of NO_GO, {found.expected:.4g}{unit},"
+    verdict, why = _verdict(found.expected, found.mcse, 0.0, worth_more, "0", review)
     reasons = [why]
     if found.met is not None:
         line = rule.break_even(found.cost)
@@ -181,7 +204,9 @@ def _by_utility(draws: xr.Dataset, rule: Utility, review: Review | None) -> Deci
     else:
         reasons.append(f"GO is worth more than NO_GO in {found.probability:.4g} of the draws")
     chance = found.probability, found.probability_mcse
-    return Decision(verdict, *chance, rule, _findings(review), (*reasons, *_notes(review)), found.expected, found.mcse)
+    told = (*reasons, *_notes(review))
+    even = rule.break_even(found.cost) if rule.target is not None else None
+    return Decision(verdict, *chance, rule, _findings(review), told, found.expected, found.mcse, even)
 
 
 def _told(found: Meeting, draws: xr.Dataset) -> list[str]:

@@ -11,7 +11,7 @@ from scipy import stats
 
 from bayescale.core.findings import Finding, Status
 from bayescale.core.frozen import FrozenMap
-from bayescale.core.names import CHAIN, DRAW
+from bayescale.core.names import CHAIN, DRAW, TEXT
 from bayescale.data.inspection import inspect_runs
 from bayescale.data.runs import Runs
 from bayescale.data.schema import TOKENS_PER_PARAM, rows_text
@@ -56,7 +56,7 @@ def convergence_of(fit: Fit | CapabilityFit) -> Iterator[Finding]:
 
 def data(subject: Subject) -> Iterator[Finding]:
     """What is worrying about the table, as far as the model uses it, and about the groups that it makes."""
-    found = [*_table(subject), *_size(subject), *_groups(subject)]
+    found = [*_table(subject), *_size(subject), *_groups(subject), *_floors(subject)]
     if not found:
         groups = f" in {', '.join(subject.fit.model.group_columns)}" if subject.fit.model.group_columns else ""
         found.append(Finding("data", Status.PASS, f"{len(subject.fit.data)} runs{groups} without anything worrying"))
@@ -114,6 +114,23 @@ def _groups(subject: Subject) -> Iterator[Finding]:
             said = f"not identified: how {columns[-1]} groups differ; there is a single one ({level.labels[0]})"
             advice = "An unseen one is forecast from the prior's spread alone: add runs of another, or drop the pooling."
             yield Finding("data", Status.REVIEW, said, 1.0, 2.0, advice)
+
+
+def _floors(subject: Subject) -> Iterator[Finding]:
+    """Floors that runs of several evaluations share, which says that nothing but scale sets their responses apart."""
+    fit = subject.fit
+    floors = [name for name, param in fit.model.law.params.items() if param.unit and not param.decays]
+    texts = [column for column in TEXT if column in fit.data.groups]
+    for name in floors:
+        by = [column for column in fit.model.pooling_of(name).by if column in fit.data.table]
+        apart = [c for c in texts if fit.data.table.groupby(by)[c].nunique().max() > 1] if by else texts
+        apart = [c for c in apart if by or fit.data.table[c].nunique() > 1]
+        if apart:
+            labels = ", ".join(sorted(map(str, fit.data.table[apart[0]].unique()))[:_SHOWN])
+            said = f"the floor {name} is shared by runs of several {' and '.join(apart)} ({labels})"
+            advice = f"Unlike evaluations end at unlike floors, and a shared one bends every crossing: pooling={{{name!r}: "
+            advice = f"{advice}NoPooling({apart[0]!r})}}, unless they are the same."
+            yield Finding("data", Status.REVIEW, said, float(fit.data.table[apart[0]].nunique()), 1.0, advice)
 
 
 def posterior_predictive(subject: Subject) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.decision.meeting import meeting
-from bayescale.decision.rules import Threshold
+from bayescale.decision.rules import Line, Threshold
 from bayescale.infer.fit import Fit
 from bayescale.prediction.mixing import fits_of, labels_of
 from bayescale.prediction.parameters import Unseen
@@ -24,15 +24,15 @@ FACTORS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _SCALES = ("params", "tokens", "flops", "samples", "steps", "compute")
 
 
-def target_margin(draws: xr.Dataset, rule: Threshold, probabilities: Sequence[float] = PROBABILITIES) -> pd.DataFrame:
+def target_margin(draws: xr.Dataset, rule: Threshold | Line, probabilities: Sequence[float] = PROBABILITIES) -> pd.DataFrame:
     """The strictest target that these draws meet with each probability.
 
     Parameters
     ----------
     draws : Dataset
         Of :func:`predict`, dims (chain, draw, point); all points must meet the target.
-    rule : Threshold
-        Its own probability is always among the rows.
+    rule : Threshold or Line
+        Its own probability is among the rows, where there is one that can be asked for.
     probabilities : sequence of float
 
     Returns
@@ -50,7 +50,8 @@ def target_margin(draws: xr.Dataset, rule: Threshold, probabilities: Sequence[fl
     [[0.5, 1.9, -0.2], [0.9, 1.98, -0.12]]
     """
     sign = 1.0 if "<" in rule.op else -1.0
-    asked = np.array(sorted({*probabilities, rule.probability}))
+    own = {rule.probability} if 0 < rule.probability < 1 else set()
+    asked = np.array(sorted({*probabilities, *own}))
     # An observed draw, not a point between two: the share of draws that meet it is then no less than what is asked.
     worst = sign * meeting(draws, (rule.target,)).worst[0].reshape(-1)
     found = sign * np.quantile(np.where(np.isnan(worst), np.inf, worst), asked, method="inverted_cdf")
@@ -60,7 +61,7 @@ def target_margin(draws: xr.Dataset, rule: Threshold, probabilities: Sequence[fl
 def scale_margin(
     fit: Fitted,
     at: At,
-    rule: Threshold,
+    rule: Threshold | Line,
     *,
     factors: Sequence[float] = FACTORS,
     unseen: Unseen = "population",
@@ -75,7 +76,7 @@ def scale_margin(
     fit : Fit, Ensemble, or a selection of one
     at : DataFrame or dict
         The runs, as of :func:`predict`.
-    rule : Threshold
+    rule : Threshold or Line
     factors : sequence of float
     unseen, seed
         As of :func:`predict`.

@@ -64,6 +64,36 @@ class Threshold:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A target and the probability from which on a decision is GO, which for a :class:`Utility` is where it breaks even.
+
+    Parameters
+    ----------
+    target : Target
+    probability : float
+        Any number: where a utility says GO whatever is met it is 0 or below, where it never does above 1.
+    """
+
+    target: Target
+    probability: float
+
+    @property
+    def response(self) -> str:
+        """Name of the response."""
+        return self.target.response
+
+    @property
+    def op(self) -> Op:
+        """Side of ``value`` on which the target lies."""
+        return self.target.op
+
+    @property
+    def value(self) -> float:
+        """The target, in the unit of the response."""
+        return self.target.value
+
+
+@dataclass(frozen=True)
 class AllOf:
     """Several targets that must all be met at once, and the probability of that.
 

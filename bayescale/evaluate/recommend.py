@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.core.errors import NotIdentifiedError, SpecError, unknown
-from bayescale.core.names import COVARIATES
+from bayescale.core.names import COVARIATES, TEXT
 from bayescale.core.targets import higher_is_better
 from bayescale.data.columns import FLOPS_DERIVED
 from bayescale.data.inspection import COLLINEAR, NAMES
@@ -23,9 +23,6 @@ from bayescale.models.scaling import ScalingModel
 
 #: Responses whose zero or negative value is a slip: elsewhere it may be right, and the noise is then on the plain scale.
 POSITIVE = ("loss", "perplexity", "ppl")
-
-#: Columns that together say which losses may be compared, and so share a floor.
-TEXT = ("dataset", "tokenizer", "source")
 
 #: The groups over which parameters are pooled: the first that has enough runs; after these any other column of labels.
 GROUPS = ("family", "architecture", "dataset", "tokenizer")

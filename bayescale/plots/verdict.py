@@ -43,9 +43,9 @@ def decision_table(decision: Decision, draws: xr.Dataset) -> pd.DataFrame:
     Raises
     ------
     SpecError
-        When the draws are not of the decision's response, or the decision is about more than one target.
+        When the draws are not of the decision's response, or the decision is about more than one target, or none.
     """
-    rule = decision.threshold
+    rule = decision.line
     if rule.response not in draws:
         raise SpecError(unknown("response", rule.response, map(str, draws.data_vars)))
     values = draws[rule.response].transpose(CHAIN, DRAW, ...).to_numpy()
@@ -100,7 +100,7 @@ def plot_decision(decision: Decision, draws: xr.Dataset, ax: Axes | None = None)
     'loss of the new run'
     """
     table = decision_table(decision, draws)
-    rule = decision.threshold
+    rule = decision.line
     ax = new_axes(ax, 7.0, 4.0)
     for met, colour, hatch in ((True, GOOD, ""), (False, BAD, "////")):
         part = table[(table["met"] == met) & (table["share"] > 0)]

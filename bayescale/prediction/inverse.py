@@ -11,10 +11,12 @@ from bayescale.core.targets import Target, Threshold, as_target
 from bayescale.data.evals import Evals
 from bayescale.infer.evals_fit import CapabilityFit
 from bayescale.prediction.emergence import scale_for_score
+from bayescale.prediction.methods import read_costs
 from bayescale.prediction.mixing import axis_of, law_names, source
 from bayescale.prediction.parameters import generator
-from bayescale.prediction.paths import Path, read_range, trace
+from bayescale.prediction.paths import Path, checked_range, read_range, trace
 from bayescale.prediction.points import At, Fitted, coordinates_of, scalars_only
+from bayescale.prediction.pricing import COST, AnyCurve, Price, priced
 from bayescale.prediction.roots import first_met, log_grid
 from bayescale.prediction.scores import AtScores
 
@@ -27,6 +29,7 @@ def scale_for(
     path: Path | None = None,
     at: At | AtScores | None = None,
     within: tuple[float, float] | None = None,
+    cost: Price | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
     """The smallest scale at which the law meets a target.
@@ -43,13 +46,16 @@ def scale_for(
     target : str, float or Threshold
         ``"loss<=2.0"``, or 2.0: at most so much of a loss, at least so much of an accuracy.
     along : str, optional
-        The axis; by default the only covariate of the law (of an ensemble, of all its laws), else ``"flops"``.
+        The axis; by default the only covariate of the law (of an ensemble, of all its laws), else ``"flops"``. ``"cost"``: what
+        a run costs that meets the target.
     path : "optimal" or dict, optional
         How the other covariates move along it, as in :func:`~bayescale.prediction.crossing.crossover`.
     at : DataFrame or dict, optional
         Group labels and covariates that are fixed; several rows (or lists) ask for several points at once.
     within : (float, float), optional
         Part of the axis to search; by default from a tenth of the smallest fitted scale to 1e4 times the largest.
+    cost : Cost or FittedCost, optional
+        With ``along="cost"``, of a law at one point: what a run costs, a fitted one draw by draw.
     seed : int
         The same seed gives the same draws (of unseen groups).
 
@@ -63,7 +69,7 @@ def scale_for(
     Raises
     ------
     SpecError
-        When the target is of another form or response, or axis and path do not say where every covariate is.
+        When the target is of another form or response, axis and path do not say where every covariate is, or a cost is missing.
 
     Examples
     --------
@@ -75,16 +81,28 @@ def scale_for(
     ('chain', 'draw')
     """
     if isinstance(fit, CapabilityFit):
+        if cost is not None or along == COST:
+            raise SpecError(
+                "scale_for: a fit of benchmark scores has no cost along its axis: ask along flops, params or tokens"
+            )
         return scale_for_score(fit, target, along, path, at, within, seed)
     if isinstance(at, Evals):
         raise SpecError("expected points of a law, got scores (Evals): a fit of a CapabilityModel takes those")
     fitted = source(fit)
     goal = as_target(target, fitted.response)
     axis = along or axis_of(fit)
-    traced = trace(fit, axis, path, at, seed)
-    low, high = read_range(within, traced.ways)
-    traced = traced.departing(low, high, generator(seed, 4))
-    found = np.stack([first_met(curve, goal, log_grid(low, high)) for curve in traced.curves], axis=-1)
+    (price,) = read_costs(cost, axis, 1)
+    traced = trace(fit, axis if price is None else axis_of(fit), path, at, seed)
+    curves: list[AnyCurve] = list(traced.curves)
+    if price is None:
+        low, high = read_range(within, traced.ways)
+    elif len(curves) > 1:
+        raise SpecError(f"what a run costs is asked at one point, got {len(curves)} in `at`: ask for each")
+    else:
+        curves[0], paid = priced(traced, price, generator(seed, 80))
+        low, high = paid if within is None else checked_range(within)
+    rng = generator(seed, 4)
+    found = np.stack([first_met(c.departing(low, high, rng), goal, log_grid(low, high)) for c in curves], axis=-1)
     coords = {**traced.chains, **coordinates_of(traced.table, fitted.response)}
     shape = tuple(len(traced.chains[d]) for d in (CHAIN, DRAW))
     values = {axis: ((CHAIN, DRAW, POINT), found.reshape(*shape, -1))}

@@ -87,7 +87,7 @@ def least(function: Function, low: Array, high: Array) -> Array:
 class Line(Protocol):
     """Many draws of a curve."""
 
-    def __call__(self, scale: Array) -> Array:
+    def __call__(self, scale: Array, /) -> Array:
         """Values (draw, scale) at scales of shape (1, scale) or (draw, scale)."""
 
     def take(self, draws: NDArray[np.int64]) -> Self:

@@ -13,12 +13,13 @@ from bayescale.core.errors import SpecError
 from bayescale.core.findings import Review
 from bayescale.core.names import POINT
 from bayescale.data.evals import Evals
-from bayescale.decision.decide import Decision, decide
+from bayescale.decision.decide import Decision, as_rule, decide, only_target
 from bayescale.decision.flip import flip
 from bayescale.decision.floor import why_missed
 from bayescale.decision.margin import scale_margin, target_margin
 from bayescale.decision.review import review
-from bayescale.decision.rules import Threshold, as_threshold
+from bayescale.decision.rules import AllOf, Line, Threshold
+from bayescale.decision.utility import Utility
 from bayescale.evaluate.backtest_result import Backtest
 from bayescale.infer.ensemble import Ensemble
 from bayescale.infer.evals_fit import CapabilityFit
@@ -109,7 +110,7 @@ def decision_report(
     fit: Fitted | CapabilityFit,
     at: At | AtScores,
     *,
-    target: str | Threshold,
+    target: str | Threshold | AllOf | Utility,
     backtest: Backtest | None = None,
     crossover: xr.Dataset | None = None,
     next_runs: pd.DataFrame | None = None,
@@ -127,8 +128,8 @@ def decision_report(
     fit : Fit, Ensemble, or a selection of one, or CapabilityFit
     at : DataFrame or dict
         The runs to decide about, as of :func:`predict`; all of them must meet the target.
-    target : str or Threshold
-        ``"loss<=2.0"`` (with probability 0.9) or a rule.
+    target : str, Threshold, Utility or AllOf
+        ``"loss<=2.0"`` (with probability 0.9), or a rule of one target; of several, decide about each.
     backtest : Backtest, optional
         Of :func:`backtest`: whether intervals of this model covered what came.
     crossover : Dataset, optional
@@ -164,15 +165,17 @@ def decision_report(
     >>> found.decision.verdict in ("GO", "NO_GO", "HOLD")
     True
     """
-    rule = as_threshold(target)
+    rule = as_rule(target)
+    goal = only_target(rule)
     _check(backtest, crossover, next_runs, title)
     held = provenance(fit, file, seed, now())  # a file that cannot be read is told before the work
     draws = predict(fit, at, unseen=unseen, seed=seed)
     found = review(fit, at, backtest)
     if not isinstance(fit, CapabilityFit) and not isinstance(at, Evals):
-        found += why_missed(fit, rule.targets, at, seed=seed)
+        found += why_missed(fit, (goal,), at, seed=seed)
     decision = decide(draws, rule, found)
-    forecast = _forecast(fit, draws, rule)
+    line = decision.line
+    forecast = _forecast(fit, draws, line)
     pictures: list[Picture] = [decision_picture(decision, draws, forecast)]
     curve = curve_picture(_heaviest(fit), draws, forecast, decision, _whose(fit))
     pictures += [curve] if isinstance(curve, Picture) else []
@@ -185,7 +188,7 @@ def decision_report(
         pictures.append(crossover_picture(crossover, (a, b), crossing))
     scales = shares = None
     if not isinstance(fit, CapabilityFit) and not isinstance(at, Evals):
-        scales = scale_margin(fit, at, rule, unseen=unseen, seed=seed)
+        scales = scale_margin(fit, at, line, unseen=unseen, seed=seed)
         # Of laws with noise on different scales there are no shares of one variance.
         if len({one.model.noise.on for one in fits_of(fit)}) == 1:
             shares = uncertainty_shares(fit, at, seed=seed)
@@ -195,7 +198,7 @@ def decision_report(
         found,
         forecast,
         flip(draws, rule),
-        target_margin(draws, rule),
+        target_margin(draws, line),
         scales,
         shares,
         tuple(pictures),
@@ -223,7 +226,7 @@ def _check(backtest: object, crossover: object, next_runs: object, title: object
         raise SpecError("decision_report: " + "; ".join(faults))
 
 
-def _forecast(fit: Fitted | CapabilityFit, draws: xr.Dataset, rule: Threshold) -> pd.DataFrame:
+def _forecast(fit: Fitted | CapabilityFit, draws: xr.Dataset, rule: Line) -> pd.DataFrame:
     """The forecast of each run, its name in words first."""
     summary = summarize(draws[[rule.response]], prob=PROB)
     met = rule.target.met(draws[rule.response].to_numpy())

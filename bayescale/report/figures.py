@@ -99,12 +99,12 @@ def _ticks(axis: Any) -> list[Any]:
 
 def decision_picture(decision: Decision, draws: xr.Dataset, forecast: pd.DataFrame) -> Picture:
     """Where the draws lie about the target."""
-    target = target_in_words(decision.threshold.target)
+    target = target_in_words(decision.line.target)
 
     def draw(ax: Axes) -> None:
         plot_decision(decision, draws, ax=ax)
         ax.texts[-1].remove()  # verdict and reason stand above, in larger letters
-        ax.set_title(f"P({decision.threshold.target}) = {decision.probability:.3f}", loc="left", fontsize=9)
+        ax.set_title(f"P({decision.line.target}) = {decision.probability:.3f}", loc="left", fontsize=9)
 
     first = forecast.iloc[0]
     several = f"the furthest of {len(forecast)} runs from the target" if len(forecast) > 1 else "the new run"
@@ -165,7 +165,7 @@ def _curves(fit: Fit, draws: xr.Dataset, forecast: pd.DataFrame, decision: Decis
         and np.ptp(ratio) < 1e-6 * ratio.max()
     ):
         held["tokens_per_param"] = float(ratio[0])
-    x, target, first = where[along], decision.threshold, forecast.iloc[0]
+    x, target, first = where[along], decision.line, forecast.iloc[0]
     largest = shown[along].max()
     beyond = float(np.clip(1.6 * x.max() / _least_end(shown, fit, along), 2.0, 1e9))
 
@@ -227,10 +227,10 @@ def _capability(fit: CapabilityFit, draws: xr.Dataset, decision: Decision) -> Pi
 
     def draw(ax: Axes) -> None:
         plot_task(fit, task, families=families, beyond=beyond, prob=PROB, ax=ax)
-        ax.axhline(decision.threshold.value, color="black", linewidth=1.1, linestyle=(0, (1, 2)))
+        ax.axhline(decision.line.value, color="black", linewidth=1.1, linestyle=(0, (1, 2)))
         ax.annotate(
-            f"target {decision.threshold.value:g}",
-            (0.99, decision.threshold.value),
+            f"target {decision.line.value:g}",
+            (0.99, decision.line.value),
             xycoords=("axes fraction", "data"),
             fontsize=8,
             ha="right",

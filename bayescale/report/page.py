@@ -40,6 +40,8 @@ MEANINGS = {
     NO_GO: "The target is not met as surely as was asked.",
     HOLD: "The evidence does not carry a decision yet.",
 }
+#: The same where what the outcomes are worth decides.
+WORTHS = MEANINGS | {GO: "The evidence carries the run: it is worth its cost.", NO_GO: "The run is not worth its cost."}
 STATUSES = (Status.FAIL, Status.REVIEW, Status.NOT_ASSESSED, Status.PASS)
 _STATUS_WORDS = {status: status.value.replace("_", " ") for status in Status}
 
@@ -122,19 +124,19 @@ def _environment() -> Environment:
 def _shown(report: DecisionReport) -> dict[str, Any]:
     """What the template says, in words."""
     decision = report.decision
-    rule = decision.threshold
+    rule = decision.line
     return {
         "title": report.title,
         "verdict": decision.verdict,
         "word": WORDS[decision.verdict],
         "sign": SIGNS[decision.verdict],
-        "meaning": MEANINGS[decision.verdict],
+        "meaning": (MEANINGS if decision.utility is None else WORTHS)[decision.verdict],
         "target": target_in_words(rule.target),
         "probability": percent(decision.probability),
         "share": 100 * decision.probability,
         "error": f"{100 * decision.mcse:.2g}",
         "line": whole_percent(rule.probability),
-        "line_share": 100 * rule.probability,
+        "line_share": min(max(100 * rule.probability, 0.0), 100.0),
         "why": _printed(decision.reasons[0]),
         "reasons": [_printed(reason) for reason in decision.reasons[1:]],
         "runs": list(report.forecast["run"]),
@@ -167,7 +169,7 @@ def _counts(report: DecisionReport) -> str:
 
 def _summary(report: DecisionReport) -> list[tuple[str, str]]:
     """The page in four or five lines."""
-    response = report.decision.threshold.response
+    response = report.decision.line.response
     lines = []
     for row in (row for _, row in report.forecast.head(3).iterrows()):
         which = "" if len(report.forecast) == 1 else f" of {row['run']}"
@@ -187,14 +189,14 @@ def _summary(report: DecisionReport) -> list[tuple[str, str]]:
 
 
 def _forecast(report: DecisionReport) -> Table:
-    response = report.decision.threshold.response
+    response = report.decision.line.response
     header = [
         "run",
         "median",
         "lower",
         "upper",
         "standard deviation",
-        f"P({target_in_words(report.decision.threshold.target)})",
+        f"P({target_in_words(report.decision.line.target)})",
     ]
     rows = [
         [row["run"], *(number(row[c]) for c in ("median", "lower", "upper", "sd")), percent(row["p_met"])]
@@ -247,7 +249,7 @@ def _changes(report: DecisionReport) -> list[str]:
         said.append(f"The review fails ({checks}): while it does, neither a target nor a larger run changes HOLD.")
     said += [_printed(text) for text in report.flips["sentence"]]
     if report.scales is not None:
-        said.append(_turning(report, whole_percent(report.decision.threshold.probability)))
+        said.append(_turning(report, whole_percent(report.decision.line.probability)))
     if report.shares is not None:
         said.append(_due(report.shares))
     return said
@@ -267,7 +269,7 @@ def _turning(report: DecisionReport, line: str) -> str:
     scales = report.scales
     assert scales is not None
     along, shares = scales.attrs["along"], scales["probability"]
-    factor = turning_factor(scales, report.decision.threshold.probability)
+    factor = turning_factor(scales, report.decision.line.probability)
     if factor is not None:
         return f"The probability passes {line} at about {number(factor, 2)} times the {along} of what was asked."
     low, high = number(scales["factor"].min()), number(scales["factor"].max())
@@ -278,7 +280,7 @@ def _turning(report: DecisionReport, line: str) -> str:
 
 
 def _targets(report: DecisionReport) -> Table:
-    rule = report.decision.threshold
+    rule = report.decision.line
     header = ["met with probability", f"{rule.response} {'at most' if '<' in rule.op else 'at least'}", "easier than asked by"]
     rows = [
         [whole_percent(row["probability"]), number(row["target"]), number(row["margin"], 3)]
@@ -292,7 +294,7 @@ def _scales(report: DecisionReport) -> Table | None:
     if scales is None:
         return None
     columns = [c for c in scales.columns if c not in ("factor", "probability")]
-    header = [f"times the {scales.attrs['along']}", *columns, f"P({target_in_words(report.decision.threshold.target)})"]
+    header = [f"times the {scales.attrs['along']}", *columns, f"P({target_in_words(report.decision.line.target)})"]
     rows = [
         [f"× {number(row['factor'])}", *(value_of(row[c], c) for c in columns), percent(row["probability"])]
         for _, row in scales.iterrows()

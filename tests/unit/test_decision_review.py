@@ -171,6 +171,18 @@ def test_a_single_outer_group_tells_no_spread() -> None:
     assert "how architecture groups differ" in finding.message
 
 
+def test_a_floor_that_unlike_texts_share() -> None:
+    table = grouped({"a": 12, "b": 12}).assign(dataset=lambda t: t["family"].map({"a": "Pile", "b": "C4"}))
+    finding = only(review(fake(table)), "data")
+    assert finding.message == "the floor E is shared by runs of several dataset (C4, Pile)"
+    assert "NoPooling('dataset')" in finding.advice
+    assert_held_against(finding)
+    # One a dataset, by the column or by another that tells the same groups apart; or one dataset for all.
+    for by in ("dataset", "family"):
+        assert only(review(fake(table, pooling={"E": NoPooling(by)})), "data", Status.PASS)
+    assert only(review(fake(table.assign(dataset="Pile"))), "data", Status.PASS)
+
+
 # --- posterior predictive
 
 

@@ -17,6 +17,7 @@ from bayescale.decision.risk import risk
 from bayescale.decision.rules import AllOf, Threshold
 from bayescale.decision.utility import Utility
 from bayescale.prediction.cost import Cost
+from bayescale.prediction.joined import join_draws
 
 FINE = Review((Finding("convergence", Status.PASS, "the chains agree"),))
 BAD = Review((Finding("convergence", Status.FAIL, "they do not"),))
@@ -211,3 +212,31 @@ def test_what_flips_a_utility() -> None:
     hopeless = flip(normal(3.0), rule).set_index("what")
     assert hopeless.loc["value", "sentence"] == "no worth of success flips the verdict: no draw meets it"
     assert hopeless.loc["cost", "sentence"] == "no cost flips the verdict: GO is worth less even for nothing"
+
+
+def test_draws_of_two_fits_meet_targets_together() -> None:
+    rng = np.random.default_rng(0)
+    loss = xr.Dataset({"loss": (("chain", "draw", "point"), rng.normal(2, 0.1, (4, 1000, 1)))}, {"chain": range(4)})
+    accuracy = xr.Dataset({"accuracy": (("chain", "draw", "point"), rng.normal(0.7, 0.1, (4, 500, 1)))}, {"chain": range(4)})
+    for parts in ((loss, accuracy), (accuracy, loss)):
+        both = join_draws(*parts)
+        assert dict(both.sizes) == {"chain": 4, "draw": 500, "point": 1}
+        found = decide(both, ["loss<=2.1", "accuracy>=0.6"])
+        assert found.probability == pytest.approx(0.8413**2, abs=0.03)
+    # The shortest keeps its order, by which its Monte Carlo error is told.
+    np.testing.assert_array_equal(join_draws(loss, accuracy)["accuracy"], accuracy["accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (lambda a: (a,), "two fits or more, got 1"),
+        (lambda a: (a, a), "two of the parts have loss"),
+        (lambda a: (a, a.rename(loss="accuracy").isel(point=[0, 0])), "at 1 and 2 points"),
+        (lambda a: (a, a["loss"]), "Datasets of predict"),
+    ],
+)
+def test_draws_that_do_not_go_together(parts: Any, said: str) -> None:
+    draws = xr.Dataset({"loss": (("chain", "draw", "point"), np.zeros((2, 3, 1)))})
+    with pytest.raises(SpecError, match=said):
+        join_draws(*parts(draws))

@@ -14,6 +14,7 @@ from bayescale.core.targets import Target, as_target, higher_is_better, parse_ta
 from bayescale.infer.fit import Fit
 from bayescale.models.pooling import NoPooling
 from bayescale.models.scaling import ScalingModel
+from bayescale.prediction.cost import Cost
 from bayescale.prediction.inverse import scale_for
 from bayescale.prediction.summary import summarize
 from tests.fakes import at_reference, fake_fit
@@ -43,6 +44,25 @@ def test_each_draw_has_its_own() -> None:
     fit = offset(sd=0.05)
     E, A, alpha = (fit.posterior[name] for name in ("E", "A", "alpha"))
     np.testing.assert_allclose(scale_for(fit, 2.0)["params"], 1e9 * (A / (2.0 - E)) ** (1 / alpha), rtol=1e-9)
+
+
+def test_what_a_target_costs() -> None:
+    fit, price = offset(sd=0.05), Cost(lambda t: 3.0 * t["params"], unit="USD")
+    found = scale_for(fit, "loss<=2.0", along="cost", cost=price)
+    np.testing.assert_allclose(found["cost"], 3.0 * scale_for(fit, "loss<=2.0")["params"], rtol=1e-6)
+    assert found["p_never"].item() == scale_for(fit, "loss<=2.0")["p_never"].item()
+    near = scale_for(fit, "loss<=2.0", along="cost", cost=price, within=(1e8, 1e9))
+    assert near["p_never"].item() == 1.0
+
+
+def test_a_cost_goes_with_the_axis_and_one_point() -> None:
+    price = Cost(lambda t: 3.0 * t["params"], unit="USD")
+    with pytest.raises(SpecError, match=r"along='cost' needs cost=Cost\(...\)"):
+        scale_for(offset(), "loss<=2.0", along="cost")
+    with pytest.raises(SpecError, match="a cost goes with along='cost'"):
+        scale_for(offset(), "loss<=2.0", cost=price)
+    with pytest.raises(SpecError, match="asked at one point, got 2"):
+        scale_for(offset(), "loss<=2.0", along="cost", cost=price, at={"family": ["a", "b"]})
 
 
 def test_a_target_under_the_floor_is_never_met() -> None:

@@ -43,6 +43,13 @@ def run(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     return call
 
 
+def test_a_page_about_what_the_outcomes_are_worth(run: Run) -> None:
+    status, out, err = run(*ASKED, "--value", "5", "--cost", "1", "--unit", "USD")
+    assert status == 0, err
+    assert "expected utility of GO less that of NO_GO" in out
+    assert "GO from 20 %" in Page(Path("report.html").read_text(encoding="utf-8")).text
+
+
 def test_a_page_is_written_whatever_the_verdict(run: Run) -> None:
     for target, verdict in (("loss<=2.1", "GO"), ("loss<=1.7", "NO_GO")):
         status, out, err = run(*ASKED[:3], target, *ASKED[4:], "-o", "page.html", "--title", "Shall we?")
