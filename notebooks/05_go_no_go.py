@@ -159,10 +159,11 @@ print(bs.decide(after.draws, worth, after.review))
 #
 # ## The page for the meeting
 #
-# One HTML file without a script: verdict, forecast, evidence, what would change the answer, provenance.
+# One HTML file without a script: verdict, forecast, evidence, what would change the answer, provenance. It is by the rule
+# that the meeting decides by, here what the outcomes are worth.
 
 # %%
-report = bs.decision_report(found.fit, planned, target=target, backtest=test, title="Cerebras-GPT 13B")
+report = bs.decision_report(found.fit, planned, target=worth, backtest=test, title="Cerebras-GPT 13B")
 with tempfile.TemporaryDirectory() as folder:
     page = bs.write_report(report, Path(folder) / "report.html")
     print(f"{page.name}: {page.stat().st_size / 1e3:.0f} kB")
@@ -173,5 +174,5 @@ print(report)
 #
 # - Write the target, the probability and the stakes down first.
 # - A probability far from 0 and 1 is an answer: the runs do not tell. `next_runs` says which run would.
-# - A threshold rule and a utility can disagree on the same draws. The report shows the probability, so that both can be
-#   read off.
+# - A threshold rule and a utility can disagree on the same draws. The report shows the probability and the line, so that
+#   both can be read off.

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 import bayescale as bs
+from bayescale.plots.crossing import crossing_interval
 
 PROB = 0.9
 RUNS, SMALLEST, LARGEST = 12, 1e7, 1e9
@@ -118,6 +119,8 @@ def measure(pairs: int, *, progress: bool = True) -> tuple[pd.DataFrame, pd.Data
         draws = np.nan_to_num(found["params"].to_numpy().ravel(), nan=np.inf)
         low, high = np.quantile(draws, [(1 - PROB) / 2, (1 + PROB) / 2], method="inverted_cdf")
         row = {"pair": i, "kind": kind, "p_crosses": 1 - float(found["p_none"]), "covered": bool(low <= scale <= high)}
+        shown = crossing_interval(found, PROB)
+        row["shown"] = bool(shown["lower"] <= scale <= shown["upper"]) if row["p_crosses"] >= 0.5 else np.nan
         rows.append(row | {"converged": agreed, "low": low, "high": high, "truth": scale, "seconds": seconds})
         for multiple in ASKED:
             at = multiple * LARGEST
@@ -143,6 +146,7 @@ def printed(pairs: pd.DataFrame, asked: pd.DataFrame, scores: pd.DataFrame) -> s
     by_kind = pairs.groupby("kind", sort=False).agg(
         pairs=("pair", "size"),
         covered=("covered", "mean"),
+        shown_covers=("shown", "mean"),
         mean_p_crosses=("p_crosses", "mean"),
         says_crosses=("p_crosses", lambda p: (p >= PROB).mean()),
         converged=("converged", "mean"),
@@ -150,11 +154,13 @@ def printed(pairs: pd.DataFrame, asked: pd.DataFrame, scores: pd.DataFrame) -> s
     crossing = pairs[pairs["kind"].isin(list(PLACES))]["covered"]
     share = crossing.mean()
     error = np.sqrt(share * (1 - share) / len(crossing))
-    by_kind.loc[by_kind.index == "never", "covered"] = np.nan  # no crossing lies beyond every range
+    by_kind.loc[by_kind.index == "never", ["covered", "shown_covers"]] = np.nan  # no crossing lies beyond every range
+    told = pairs[pairs["kind"].isin(list(PLACES))]["shown"].dropna().astype(float)
     lines = [
         f"{len(pairs)} pairs, {pairs['seconds'].iloc[0]:.0f} s of fitting; 'says crosses': P(crosses in range) >= {PROB}",
         by_kind.round(3).to_string(),
-        f"coverage of the crossing's {PROB:.0%} interval, near and far: {share:.3f} (s.e. {error:.3f})",
+        f"coverage of the crossing's {PROB:.0%} interval, near and far: {share:.3f} (s.e. {error:.3f}); that of the draws "
+        f"with a crossing, which figures and pages show, where these are half or more: {told.mean():.3f} of {len(told)}",
         f"any\n{calibration(asked[asked['kind'] == 'any']).round(3).to_string()}",
         f"near, far and never\n{calibration(asked[asked['kind'] != 'any']).round(3).to_string()}",
         scores.round(3).to_string(),
