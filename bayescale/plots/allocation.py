@@ -15,6 +15,7 @@ from bayescale.infer.fit import Fit, Selection, check_labels
 from bayescale.plots.style import COLOURS, GREY, MARKERS, label_ends, log_axis, new_axes, response_label, tidy
 from bayescale.prediction.equal_cost import require_size_and_data
 from bayescale.prediction.inverse import scale_for
+from bayescale.prediction.knobs import split_knobs
 from bayescale.prediction.mixing import selected_rows
 from bayescale.prediction.optimum import compute_optimal
 from bayescale.prediction.points import unpack
@@ -46,11 +47,13 @@ def isoflop_table(
     Parameters
     ----------
     fit : Fit, or a selection of one
-        Of a law of size and data.
+        Of a law of size and data, and what else is held by ``at``.
     budgets : sequence of float, optional
         FLOP, at 6·params·tokens; by default four of those of the fitted runs, from the least to the most.
     at : mapping, optional
-        Labels of the groups; only runs that have them are shown. Without, the law is that of an unseen group.
+        Labels of the groups; only runs that have them are shown. Without, the law is that of an unseen group. What the law
+        takes beside size and data, and the number that it is held at (epochs at 1 unless said); the runs are shown whatever
+        they have of it.
     prob : float
         Probability of the intervals.
 
@@ -66,11 +69,11 @@ def isoflop_table(
     SpecError, NotIdentifiedError
         When the budgets make no sense, or the fit says nothing of how size and data trade off.
     """
-    fit, labels, runs = _asked(fit, at, prob)
+    fit, held, runs = _asked(fit, at, prob)
     asked = _their_budgets(runs["flops"].to_numpy()) if budgets is None else _read_list(budgets)
     if asked is None or not (asked > 0).all():
         raise SpecError(f"budgets are positive numbers of FLOP, got {budgets!r}")
-    best = compute_optimal(fit, list(asked), at=labels)
+    best = compute_optimal(fit, list(asked), at=held)
     parts = []
     for i, budget in enumerate(asked):
         here = best.isel(point=i)
@@ -81,7 +84,7 @@ def isoflop_table(
         # With neither an optimum nor a run the profile goes about the sizes of all runs.
         low, high = (min(marks), max(marks)) if marks else (runs["params"].min(), runs["params"].max())
         grid = np.geomspace(low / ROOM, high * ROOM, POINTS)
-        points = pd.DataFrame({"params": grid, "tokens": budget / (FLOP_PER_PARAM_TOKEN * grid)}).assign(**labels)
+        points = pd.DataFrame({"params": grid, "tokens": budget / (FLOP_PER_PARAM_TOKEN * grid)}).assign(**held)
         drawn = predict(fit, points, kind="mean")[fit.response].transpose(CHAIN, DRAW, ...).to_numpy()
         line = points[["params", "tokens"]].assign(kind=PROFILE)
         line[fit.response], line["lower"], line["upper"] = intervals(drawn, prob)
@@ -148,7 +151,7 @@ def isoloss_table(
     Parameters
     ----------
     fit : Fit, or a selection of one
-        Of a law of size and data.
+        Of a law of size and data, and what else is held by ``at``.
     levels : sequence of float, optional
         In the unit of the response; by default four among those of the fitted runs.
     at, prob
@@ -167,14 +170,14 @@ def isoloss_table(
     SpecError, NotIdentifiedError
         As of :func:`isoflop_table`.
     """
-    fit, labels, runs = _asked(fit, at, prob)
+    fit, held, runs = _asked(fit, at, prob)
     seen = runs[fit.response]
     asked = np.quantile(seen, np.linspace(0.1, 0.7, LINES)) if levels is None else _read_list(levels)
     if asked is None:
         raise SpecError(f"levels are numbers in the unit of {fit.response}, got {levels!r}")
     grid = np.geomspace(runs["params"].min() / ROOM, runs["params"].max() * BEYOND, POINTS)
     within = (runs["tokens"].min() / BEYOND, runs["tokens"].max() * BEYOND**2)
-    place = pd.DataFrame({"params": grid}).assign(**labels)
+    place = pd.DataFrame({"params": grid}).assign(**held)
     parts = []
     for level in asked:
         found = scale_for(fit, float(level), along="tokens", at=place, within=within)
@@ -225,18 +228,22 @@ def plot_isoloss(
     return ax
 
 
-def _asked(fit: Fit | Selection, at: Mapping[str, Any] | None, prob: float) -> tuple[Fit, dict[str, str], pd.DataFrame]:
-    """The fit, the labels asked for, and the fitted runs that have them, with their compute."""
+def _asked(fit: Fit | Selection, at: Mapping[str, Any] | None, prob: float) -> tuple[Fit, dict[str, Any], pd.DataFrame]:
+    """The fit, what is held (labels, and what the law takes beside size and data), and the runs that have the labels."""
     whole, chosen = unpack(fit)
-    require_size_and_data(whole)
+    fixed, given, free = split_knobs(whole, at)
+    require_size_and_data(whole, beside=True)
+    if free:
+        raise SpecError(f"a figure of size and data holds what else the law takes: say at={{{free[0]!r}: ...}}")
     if isinstance(prob, bool) or not 0 < prob < 1:
         raise SpecError(f"prob lies between 0 and 1, got {prob}")
-    labels = chosen | {str(column): str(label) for column, label in (at or {}).items()}
+    labels = chosen | {str(column): str(label) for column, label in given.items()}
     check_labels(labels, dict.fromkeys(whole.data.groups, whole.data.table))
     table = whole.data.table[selected_rows(whole.data.table, labels)]
     if table.empty:
         raise SpecError(f"no run has {' and '.join(f'{c} {v!r}' for c, v in labels.items())} together")
-    return whole, labels, table.assign(flops=FLOP_PER_PARAM_TOKEN * table["params"] * table["tokens"])
+    held = labels | {name: float(np.asarray(value).item()) for name, value in fixed.items()}
+    return whole, held, table.assign(flops=FLOP_PER_PARAM_TOKEN * table["params"] * table["tokens"])
 
 
 def _their_budgets(flops: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ from bayescale.infer.fit import Fit
 from bayescale.models.pooling import NoPooling
 from bayescale.models.scaling import ScalingModel
 from bayescale.plots.allocation import isoflop_table, isoloss_table
+from bayescale.prediction.optimum import compute_optimal
+from bayescale.prediction.predict import predict
 from tests.fakes import fake_fit
 
 E, A, B, ALPHA, BETA = 1.8, 0.4, 0.5, 0.35, 0.37
@@ -129,3 +131,23 @@ def test_a_law_of_size_alone_has_no_trade_off() -> None:
     for table in (isoflop_table, isoloss_table):
         with pytest.raises(NotIdentifiedError, match="has no tokens"):
             table(alone)
+
+
+def test_what_a_law_takes_beside_size_and_data_is_held() -> None:
+    model = ScalingModel("learning_rate_batch", axes={name: name for name in ("learning_rate", "batch")})
+    table = runs().drop(columns="family").assign(learning_rate=np.tile([1e-3, 3e-3, 1e-3, 3e-3, 1e-3], 5), batch=1e6)
+    swept = fake_fit(model, table, sd=0.0, draws=5)
+    held = {"learning_rate": 1e-3, "batch": 1e6}
+    found = isoflop_table(swept, [BUDGET], at=held)
+    best = found[found["kind"] == "optimum"].iloc[0]
+    optimum = compute_optimal(swept, BUDGET, at=held)
+    assert best["params"] == pytest.approx(float(optimum["params"].median()))
+    line = found[found["kind"] == "profile"]
+    mean = predict(swept, line[["params", "tokens"]].assign(**held), kind="mean")["loss"].isel(chain=0, draw=0)
+    np.testing.assert_allclose(line["loss"], mean)
+    reached = isoloss_table(swept, [float(line["loss"].median())], at=held)
+    assert np.isfinite(reached["tokens"]).any()
+    with pytest.raises(SpecError, match=r"say at=\{'batch'"):
+        isoflop_table(swept, [BUDGET], at={"learning_rate": 1e-3})
+    repeated = fake_fit(ScalingModel("data_constrained"), runs().drop(columns="family").assign(epochs=1.0), sd=0.0, draws=5)
+    pd.testing.assert_frame_equal(isoflop_table(repeated, [BUDGET]), isoflop_table(repeated, [BUDGET], at={"epochs": 1}))
