@@ -94,7 +94,7 @@ def next_runs(
         ``batch`` every candidate that can be paid is listed.
     misfit : float
         How far the law may be off, smoothly in its covariates and alike for all groups, on the scale on which the noise adds:
-        0.05 is 5 % of the response (or 0.05 of its unit, with noise on the plain scale). By default the law is taken to
+        0.02 is 2 % of the response (or 0.02 of its unit, with noise on the plain scale). By default the law is taken to
         hold; a posterior that does so buys the cheapest runs. With it, runs near the target tell more, and the standard
         deviations include it.
     unseen, seed
@@ -169,7 +169,7 @@ def plan_runs(
     replicates: bool = False,
     most: int | None = None,
     least: float = 1e-3,
-    misfit: float = 0.05,
+    misfit: float = 0.02,
     unseen: Unseen = "population",
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -182,7 +182,7 @@ def plan_runs(
     grid : DataFrame or dict
         Runs that could be made, such as those of :func:`make_grid`.
     target, budget, at, cost, kind, replicates, most, least, misfit, unseen, seed
-        As of :func:`next_runs`; by default the law is asked about, no run is made twice, and the law may be off by 5 %: that
+        As of :func:`next_runs`; by default the law is asked about, no run is made twice, and the law may be off by 2 %: that
         chose best when the dearest runs of five public pools were to be told from the cheaper ones
         (``python -m benchmarks.decisions next-runs --inside``).
     response : str
@@ -309,7 +309,7 @@ def _check(budget: float, costs: Array, most: int | None, least: float, misfit: 
     if not 0 < least < 1:
         raise SpecError(f"least is a share of the variance between 0 and 1, both excluded, got {least!r}")
     if isinstance(misfit, bool) or not np.isfinite(misfit) or misfit < 0:
-        raise SpecError(f"misfit is how far the law may be off, a number of at least 0 such as 0.05, got {misfit!r}")
+        raise SpecError(f"misfit is how far the law may be off, a number of at least 0 such as 0.02, got {misfit!r}")
 
 
 @dataclass(frozen=True, eq=False)
