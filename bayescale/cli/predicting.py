@@ -88,11 +88,10 @@ def optimal(
     cost = bs.Cost(inference_tokens=parse.number(inference_tokens, "--inference-tokens")) if inference_tokens else None
     most = parse.number(max_tokens, "--max-tokens") if max_tokens else None
     unique = parse.number(unique_tokens, "--unique-tokens") if unique_tokens else None
-    one = group(at, fitted)
-    draws = bs.compute_optimal(fitted, budgets, cost=cost, max_tokens=most, unique_tokens=unique, at=one, seed=seed)
+    asked: dict[str, Any] = {"cost": cost, "max_tokens": most, "unique_tokens": unique, "at": group(at, fitted), "seed": seed}
+    draws = bs.compute_optimal(fitted, budgets, **asked)
     table = bs.summarize(draws, prob=prob).reset_index().drop(columns="point")
-    # What limits the data limits no finding: they are about the optimum that the law has without.
-    found = bs.check_allocation(fitted, budgets, cost=cost, at=one, seed=seed)
+    found = bs.check_allocation(fitted, budgets, **asked)
     if json:
         show.emit({"prob": prob, "optima": table, "findings": found.to_frame()})
     else:
@@ -148,7 +147,9 @@ def crossover(
         whole.select(**parse.fields(group, name, what)) if group else whole
         for whole, group, name in ((first, a, "--a"), (second, b, "--b"))
     )
-    a, b = a or fit.stem, b or (fit_b or fit).stem
+    names = fit, fit_b or fit
+    alike = names[0].stem == names[1].stem
+    a, b = (group or str(path if alike else path.stem) for group, path in zip((a, b), names, strict=True))
     draws = bs.crossover(
         one,
         other,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 CHAIN, DRAW, POINT, RUN, ROW = "chain", "draw", "point", "run", "row"
 
+#: Passes over the unique tokens, which laws of repeated data take as they are: at least 1, and they multiply what is paid for.
+EPOCHS = "epochs"
+
 #: Covariates a law may take, with the unit each is measured in.
 COVARIATES = {
     "params": "parameters",
@@ -11,7 +14,7 @@ COVARIATES = {
     "flops": "FLOP",
     "samples": "samples",
     "steps": "optimiser steps",
-    "epochs": "passes over the data",
+    EPOCHS: "passes over the data",
     "compute": "as recorded",
 }
 

@@ -99,14 +99,6 @@ def breaches(name: str, values: Floats, role: Role, *, positive_response: bool =
             advice = f" ({rule.advice})" if rule.advice else ""
             said = f"{name}: expected {rule.expected}, got {got}{more} in {rows_text(rows)}{advice}"
             faults.append(Fault(rule.check, said, name))
-    if name == "epochs" and role == "covariate":
-        rows = np.flatnonzero((values > 0) & (values < 1))
-        if len(rows):
-            got = ", ".join(dict.fromkeys(_number(v) for v in values[rows[:_SHOWN]]))
-            said = f"epochs: expected passes over the unique tokens, at least 1, got {got} in {rows_text(rows)}"
-            faults.append(
-                Fault("scale", f"{said}; of a part of the data, that part is what was unique, and epochs are 1", name)
-            )
     if name == "params" and role == "covariate":
         rows = np.flatnonzero((values > 0) & (values < FEWEST_PARAMS))
         if len(rows):
@@ -116,6 +108,16 @@ def breaches(name: str, values: Floats, role: Role, *, positive_response: bool =
             advice = "looks like billions: multiply by 1e9 (millions: by 1e6)"
             faults.append(Fault("scale", f"params: expected {expected}, got {got} in {rows_text(rows)}; {advice}", name))
     return faults
+
+
+def passes_below_one(name: str, values: Floats) -> list[Fault]:
+    """Passes over the unique tokens below 1, of which a law of repeated data knows nothing."""
+    rows = np.flatnonzero((values > 0) & (values < 1))
+    if not len(rows):
+        return []
+    got = ", ".join(dict.fromkeys(_number(v) for v in values[rows[:_SHOWN]]))
+    said = f"{name}: expected passes over the unique tokens, at least 1, got {got} in {rows_text(rows)}; a run on a part of the"
+    return [Fault("scale", f"{said} data has that part as its unique tokens, and 1 epoch", name)]
 
 
 def read_numbers(name: str, column: pd.Series[Any]) -> tuple[Floats, Mask, list[Fault]]:

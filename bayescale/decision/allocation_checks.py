@@ -36,6 +36,8 @@ def check_allocation(
     *,
     cost: CostFunction | Cost | FittedCost | None = None,
     at: Mapping[str, float | str] | None = None,
+    max_tokens: float | None = None,
+    unique_tokens: float | None = None,
     profiles: xr.Dataset | None = None,
     seed: int = 0,
 ) -> Review:
@@ -51,6 +53,8 @@ def check_allocation(
     at : mapping, optional
         Group labels, as of ``fit.select(...)``; covariates beside size and data, such as the number of experts, and the number
         that each is held at.
+    max_tokens, unique_tokens : float, optional
+        As of :func:`compute_optimal`.
     profiles : Dataset, optional
         Of :func:`isoflop_profiles`; by default made from the fitted runs (of the selected group). They are compared with the
         law at their own budgets, by 6·params·tokens.
@@ -60,10 +64,10 @@ def check_allocation(
     Returns
     -------
     Review
-        ``interior optimum``: the share of draws without an optimum of finite size and data. ``inside the runs``: how far beyond
-        the fitted sizes and tokens, and what is held, it lies. ``iso-FLOP profiles``: the posterior probability, of the tail on
-        which they part, that law and profiles put the optimum alike: at the budget where the two part most, Bonferroni's bound
-        over budgets.
+        ``unique data``, where they are used up before the budget is. ``interior optimum``: the share of draws without an
+        optimum of finite size and data. ``inside the runs``: how far beyond the fitted sizes and tokens, and what is held, it
+        lies. ``iso-FLOP profiles``: the posterior probability, of the tail on which they part, that law and profiles put the
+        optimum alike: at the budget where the two part most, Bonferroni's bound over budgets.
 
     Raises
     ------
@@ -82,19 +86,32 @@ def check_allocation(
     >>> [(found.check, str(found.status)) for found in bs.check_allocation(fitted, 1e25)]
     [('interior optimum', 'PASS'), ('inside the runs', 'REVIEW'), ('iso-FLOP profiles', 'NOT_ASSESSED')]
     """
-    table = fits_of(fit)[0].data.table
-    groups = [name for name in at or () if name in fits_of(fit)[0].data.groups]
-    if all(str(at[name]) in set(table[name]) for name in groups if at):  # an unseen one has no runs of its own
-        labels = {name: str(at[name]) for name in groups if at}
-        fit = source(fit).select(**labels_of(fit) | labels) if labels else fit
-        at = {name: value for name, value in (at or {}).items() if name not in labels}
-    optimum = compute_optimal(fit, flops, cost=cost, at=at, seed=seed)
+    fit, at = _selected(fit, at or {})
+    optimum = compute_optimal(fit, flops, cost=cost, at=at, max_tokens=max_tokens, unique_tokens=unique_tokens, seed=seed)
     unit = cost.unit if isinstance(cost, Cost | FittedCost) else "FLOP"
-    findings = [*_interior(optimum, unit), *_inside(fit, optimum, at or {}, unit), _profiles(fit, profiles, at, seed)]
+    findings = [*_interior(optimum, unit), *_inside(fit, optimum, at, unit), _profiles(fit, profiles, at, seed)]
     return Review(tuple(findings))
 
 
+def _selected(fit: Fitted, at: Mapping[str, float | str]) -> tuple[Fitted, Mapping[str, float | str]]:
+    """The fit as seen by the group that ``at`` names, and what is left of ``at``; as they are where no run is of that group."""
+    data, chosen = fits_of(fit)[0].data, labels_of(fit)
+    labels = {name: str(value) for name, value in at.items() if name in data.groups}
+    against = any(chosen.get(name, label) != label for name, label in labels.items())  # which compute_optimal refuses
+    if not labels or against or not selected_rows(data.table, chosen | labels).any():
+        return fit, at
+    return source(fit).select(**chosen | labels), {name: value for name, value in at.items() if name not in labels}
+
+
 def _interior(optimum: xr.Dataset, unit: str) -> Iterator[Finding]:
+    if "p_saturated" in optimum and (used := optimum["p_saturated"].to_numpy()).max() > HALF:
+        worst = int(np.argmax(used))
+        budget = float(optimum["flops"].to_numpy()[worst])
+        told = f"the data are used up: in {used[worst]:.0%} of the draws a tenth of {budget:.3g} {unit} reaches as much"
+        advice = (
+            "Size and epochs there are no more than one of many that are alike: look at a smaller budget, or find more data."
+        )
+        yield Finding("unique data", Status.REVIEW, told, float(used[worst]), HALF, advice)
     share = optimum["p_none"].to_numpy()
     worst = int(np.argmax(share))
     budget, value = float(optimum["flops"].to_numpy()[worst]), float(share[worst])

@@ -70,6 +70,9 @@ class Decision:
     def line(self) -> Line:
         """The target of a decision about one, which figures and pages show on an axis, and the probability for GO.
 
+        It has ``target``, ``response``, ``op``, ``value`` and ``probability``, which of a :class:`Utility` is where it breaks
+        even, and may then lie outside 0 to 1.
+
         Raises
         ------
         SpecError

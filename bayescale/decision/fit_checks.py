@@ -11,7 +11,7 @@ from scipy import stats
 
 from bayescale.core.findings import Finding, Status
 from bayescale.core.frozen import FrozenMap
-from bayescale.core.names import CHAIN, DRAW, TEXT
+from bayescale.core.names import CHAIN, COVARIATES_OF_LAWS, DRAW, TEXT
 from bayescale.data.inspection import inspect_runs
 from bayescale.data.runs import Runs
 from bayescale.data.schema import TOKENS_PER_PARAM, rows_text
@@ -21,11 +21,17 @@ from bayescale.infer.evals_fit import CapabilityFit
 from bayescale.infer.fit import Fit
 from bayescale.models.noise import Gaussian, StudentT, to_noise_scale
 from bayescale.models.pooling import PartialPooling
+from bayescale.prediction.values import law_values
 
 #: Probabilities of the intervals whose coverage is counted.
 INTERVALS = (0.5, 0.9)
 
 _SHOWN = 3
+
+#: A law is at its floor so many times above its reference run; of less than this part of the response there it has none.
+ENDLESS, NO_FLOOR = 1e100, 1e-2
+#: A parameter is part of the floor when the floor moves by so much as it becomes so many times as large.
+NUDGE, MOVED = 1.1, 0.01
 
 
 def convergence(subject: Subject) -> Iterator[Finding]:
@@ -117,20 +123,38 @@ def _groups(subject: Subject) -> Iterator[Finding]:
 
 
 def _floors(subject: Subject) -> Iterator[Finding]:
-    """Floors that runs of several evaluations share, which says that nothing but scale sets their responses apart."""
+    """A floor that runs of several evaluations share, which says that nothing but scale sets their responses apart."""
     fit = subject.fit
-    floors = [name for name, param in fit.model.law.params.items() if param.unit and not param.decays]
-    texts = [column for column in TEXT if column in fit.data.groups]
-    for name in floors:
-        by = [column for column in fit.model.pooling_of(name).by if column in fit.data.table]
-        apart = [c for c in texts if fit.data.table.groupby(by)[c].nunique().max() > 1] if by else texts
-        apart = [c for c in apart if by or fit.data.table[c].nunique() > 1]
-        if apart:
-            labels = ", ".join(sorted(map(str, fit.data.table[apart[0]].unique()))[:_SHOWN])
-            said = f"the floor {name} is shared by runs of several {' and '.join(apart)} ({labels})"
-            advice = f"Unlike evaluations end at unlike floors, and a shared one bends every crossing: pooling={{{name!r}: "
-            advice = f"{advice}NoPooling({apart[0]!r})}}, unless they are the same."
-            yield Finding("data", Status.REVIEW, said, float(fit.data.table[apart[0]].nunique()), 1.0, advice)
+    floors, table = _floor_parameters(fit), fit.data.table
+    apart = []
+    for column in (c for c in TEXT if c in fit.data.groups and table[c].nunique() > 1):
+        pooled = (list(fit.model.pooling_of(name).by) for name in floors)
+        if floors and all(not by or table.groupby(by)[column].nunique().max() > 1 for by in pooled):
+            apart.append(column)
+    if apart:
+        labels = ", ".join(sorted(map(str, table[apart[0]].unique()))[:_SHOWN])
+        said = f"the floor of the law ({' and '.join(floors)}) is shared by runs of several {' and '.join(apart)} ({labels})"
+        advice = "Unlike evaluations end at unlike floors, and a shared one bends every crossing: "
+        advice += f"pooling={{{floors[0]!r}: NoPooling({apart[0]!r})}}, unless they are the same."
+        yield Finding("data", Status.REVIEW, said, float(table[apart[0]].nunique()), 1.0, advice)
+
+
+def _floor_parameters(fit: Fit) -> list[str]:
+    """Parameters that move what the law ends at, at their medians; none where it ends at nought, or nowhere."""
+    law, axes = fit.model.law, fit.binding.axes
+    middle = {name: float(fit.posterior[name].median()) for name in law.params}
+    whole = {covariate: 1.0 for covariate in law.covariates}
+    stay = (*law.absolute, *(c for c, column in axes.items() if column in (TOKENS_PER_PARAM, *COVARIATES_OF_LAWS)))
+    far = {c: 1.0 if c in stay else ENDLESS for c in law.covariates}
+    rows = [middle, *({**middle, name: middle[name] * NUDGE} for name in law.params)]
+    parameters = {name: np.array([row[name] for row in rows]) for name in law.params}
+    here, there = (law_values(law, {c: np.full(len(rows), v) for c, v in at.items()}, parameters) for at in (whole, far))
+    if not np.isfinite(there).all() or abs(there[0]) < NO_FLOOR * abs(here[0]):
+        return []
+    # Levels and shares of them; what moves the best of a knob moves what is reached beside it, and is no floor.
+    levels = {name for name, param in law.params.items() if param.unit or param.link == "logit"}
+    moved = zip(law.params, np.abs(there[1:] / there[0] - 1), strict=True)
+    return [name for name, change in moved if change > MOVED and name in levels]
 
 
 def posterior_predictive(subject: Subject) -> Iterator[Finding]:

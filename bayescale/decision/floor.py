@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayescale.core.findings import Finding, Review, Status
+from bayescale.core.names import COVARIATES, EPOCHS
 from bayescale.core.targets import Target, Threshold, as_target
 from bayescale.infer.fit import Fit
-from bayescale.prediction.knobs import EPOCHS
 from bayescale.prediction.mixing import Labels, answers, fits_of, selected_rows, source
 from bayescale.prediction.parameters import generator, parameter_draws
 from bayescale.prediction.points import LINKED, At, Fitted, columns_of, columns_to_forecast, read_points
@@ -44,7 +44,7 @@ def check_floor(fit: Fitted, target: str | float | Target | Threshold, at: At | 
     -------
     Finding
         The share of the draws in which the target lies beyond the floor: PASS below 5 %, REVIEW from there on. NOT_ASSESSED
-        where the law of size and data takes more, such as a learning rate or a batch, whose best moves with scale.
+        where the law takes more than the scales of a run, such as a learning rate, whose best moves with scale, or experts.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def check_floor(fit: Fitted, target: str | float | Target | Threshold, at: At | 
     """
     goal = as_target(target, source(fit).response)
     if beside := _beside(fit):
-        told = f"not assessed: the law takes {', '.join(beside)} too, and what is best of them moves with scale"
+        told = f"not assessed: the law takes {', '.join(beside)} too, and what is reached at any scale depends on that"
         return Finding("floor", Status.NOT_ASSESSED, told)
     found = answers(fit, seed, lambda one, labels: _limit(one, labels, at, seed))
     limits = list(found.of.values())
@@ -90,11 +90,11 @@ def why_missed(fit: Fitted, targets: Iterable[Target], at: At | None = None, *, 
 
 
 def _beside(fit: Fitted) -> list[str]:
-    """Columns that a law of size and data takes beside them and that cost no compute of their own."""
+    """Columns that a law takes beside the scales of a run, and that cost no compute of their own."""
     found: dict[str, None] = {}
     for one in fits_of(fit):
         columns = columns_of(one)
-        others = [column for column in columns if column not in (*LINKED, EPOCHS)]
+        others = [column for column in columns if column not in (*LINKED, *COVARIATES, one.binding.axes.get(EPOCHS))]
         found |= dict.fromkeys(others if len(others) < len(columns) else ())
     return list(found)
 

@@ -93,10 +93,9 @@ def next_runs(
         Stop where no run that can still be paid would take off so large a share of the variance at the start. Without
         ``batch`` every candidate that can be paid is listed.
     misfit : float
-        How far the law may be off, smoothly in its covariates and alike for all groups, on the scale on which the noise adds:
-        0.02 is 2 % of the response (or 0.02 of its unit, with noise on the plain scale). By default the law is taken to
-        hold; a posterior that does so buys the cheapest runs. With it, runs near the target tell more, and the standard
-        deviations include it.
+        How far the law may be off, smoothly in its covariates and alike for all groups: 0.02 is 2 % of the response. By default
+        the law is taken to hold; a posterior that does so buys the cheapest runs. With it, runs near the target tell more,
+        the fitted runs tell the law's misfit where they stand, and the standard deviations include what is left of it.
     unseen, seed
         As of :func:`predict`.
 
@@ -140,13 +139,11 @@ def next_runs(
     """
     if isinstance(fit, CapabilityFit):
         raise SpecError("next_runs: a fit of benchmark scores has no law that runs are chosen for; expected a fit of runs")
-    first = fits_of(fit)[0]
-    asked, table = _asked(target, at, first.response), _table(candidates, first.response)
+    response = fits_of(fit)[0].response
+    asked, table = _asked(target, at, response), _table(candidates, response)
     costs = _costs(table, cost)
     _check(budget, costs, most, least, misfit)
-    joint = joint_normal(
-        fit, table, asked.points, kind=kind, unseen=unseen, seed=seed, misfit=misfit, known=first.data.table if misfit else None
-    )
+    joint = joint_normal(fit, table, asked.points, kind=kind, unseen=unseen, seed=seed, misfit=misfit, made=True)
     _one_point(asked, joint)
     if batch:
         made = _in_turn(joint, choose(joint, costs, budget, replicates=replicates, most=most, least=least), costs)
@@ -308,7 +305,8 @@ def _check(budget: float, costs: Array, most: int | None, least: float, misfit: 
         raise SpecError(f"most is a number of runs of at least 1, got {most!r}")
     if not 0 < least < 1:
         raise SpecError(f"least is a share of the variance between 0 and 1, both excluded, got {least!r}")
-    if isinstance(misfit, bool) or not np.isfinite(misfit) or misfit < 0:
+    number = isinstance(misfit, int | float | np.number) and not isinstance(misfit, bool)
+    if not number or not 0 <= misfit < np.inf:
         raise SpecError(f"misfit is how far the law may be off, a number of at least 0 such as 0.02, got {misfit!r}")
 
 

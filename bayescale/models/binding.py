@@ -11,9 +11,9 @@ import pandas as pd
 
 from bayescale.core.errors import DataError, SpecError, unknown
 from bayescale.core.frozen import FrozenMap
-from bayescale.core.names import COVARIATES, RUN
+from bayescale.core.names import COVARIATES, EPOCHS, RUN
 from bayescale.data.runs import Runs
-from bayescale.data.schema import rows_text
+from bayescale.data.schema import passes_below_one, rows_text
 from bayescale.laws.base import Law
 from bayescale.laws.param import Param
 from bayescale.models.basis import Frame, make_basis, make_frame
@@ -104,6 +104,8 @@ def bind(model: ScalingModel, runs: Runs, *, rows: int | None = None) -> Binding
     table = runs.table
     levels = make_levels(table, {tuple(p.by) for p in model.pooling.values()})
     _check_conventions(model, runs, axes)
+    if (passes := epochs_column(model, axes)) and (faults := passes_below_one(passes, table[passes].to_numpy(float))):
+        raise DataError(f"law {model.law.name!r} cannot take these runs:", [fault.message for fault in faults])
     logs = {c: np.log(table[column].to_numpy(float)) for c, column in axes.items()}
     axis = table[axis_of_path(model, axes, runs)].to_numpy(float) if model.reads_axis else None
     along = axis if model.along_path else None
@@ -317,6 +319,11 @@ def _standard_errors(model: ScalingModel, runs: Runs, y: np.ndarray) -> np.ndarr
         # Sheppard's correction: of a number that may lie anywhere within half a step of what was written down.
         known = np.hypot(known, noise.rounding / np.sqrt(12))
     return known / y if noise.on == "log" else known
+
+
+def epochs_column(model: ScalingModel, axes: Mapping[str, str]) -> str | None:
+    """The column of passes over the data, of a law that takes them as they are."""
+    return axes.get(EPOCHS) if EPOCHS in model.law.absolute else None
 
 
 def scale_errors(axes: Mapping[str, str], table: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bayescale.core.names import CHAIN, DRAW, POINT
 from bayescale.data.schema import FLOP_PER_PARAM_TOKEN
 from bayescale.infer.fit import Fit
+from bayescale.models.binding import epochs_column
 from bayescale.prediction.cost import Cost
 from bayescale.prediction.cost_fit import FittedCost
 from bayescale.prediction.equal_cost import (
@@ -23,7 +24,6 @@ from bayescale.prediction.equal_cost import (
     passes,
     require_size_and_data,
 )
-from bayescale.prediction.knobs import EPOCHS
 from bayescale.prediction.mixing import Labels, mixed_draws
 from bayescale.prediction.parameters import generator, parameter_draws
 from bayescale.prediction.points import LINKED, At, Fitted, columns_of, coordinates_of, read_points
@@ -86,6 +86,7 @@ def off_optimum(fit: Fitted, at: At, *, cost: CostFunction | Cost | FittedCost |
 
 def _paid(fit: Fit, labels: Labels, at: At, cost: CostFunction | Cost | FittedCost | None, seed: int) -> xr.Dataset:
     require_size_and_data(fit, beside=True)
+    epochs = epochs_column(fit.model, fit.binding.axes)
     beside = tuple(column for column in columns_of(fit) if column not in LINKED)
     table = read_points(fit, at, labels, ("params", "tokens", *beside))
     drawn = parameter_draws(fit, table, generator(seed, 0))
@@ -100,8 +101,8 @@ def _paid(fit: Fit, labels: Labels, at: At, cost: CostFunction | Cost | FittedCo
         budget = FLOP_PER_PARAM_TOKEN * params * tokens if charge is None else charge(params, tokens) * one
         held: dict[str, Held] = {name: one * float(table[name].iloc[point]) for name in beside}
         reached = law_at(fit, {"params": params, "tokens": tokens, **held}, here)
-        if EPOCHS in held:
-            held[EPOCHS] = passes(float(table["tokens"].iloc[point]) / float(table[EPOCHS].iloc[point]))
+        if epochs:
+            held[epochs] = passes(float(table["tokens"].iloc[point]) / float(table[epochs].iloc[point]))
         best = optimal_size_and_data(fit, here, budget, charge, scan=bool(held), held=held)
         least = law_at(fit, {"params": best[0], "tokens": best[1], **held}, here)
         values = reached, least, reached - least, _overpaid(fit, here, budget, reached, charge, held), params / best[0]

@@ -111,7 +111,7 @@ def joint_normal(
     unseen: Unseen = "population",
     seed: int = 0,
     misfit: float = 0.0,
-    known: pd.DataFrame | None = None,
+    made: bool = False,
 ) -> Joint:
     """The joint normal of what candidate runs would show and of what is asked.
 
@@ -125,9 +125,10 @@ def joint_normal(
     unseen, seed
         As of :func:`bayescale.predict`.
     misfit : float
-        How far the law may be off at any point, smoothly in its covariates and alike for all groups, on the scale of the noise.
-    known : DataFrame, optional
-        Runs that were made: near them the misfit is known.
+        How far the law may be off at any point, smoothly in its covariates and alike for all groups: a share of the response
+        (where the noise is on the plain scale, of its mean at the targets).
+    made : bool
+        Whether the fitted runs were made, so that near them the misfit is known.
 
     Returns
     -------
@@ -161,18 +162,21 @@ def joint_normal(
     scaled = (law - center) / np.sqrt(len(law) - 1)
     middle = np.exp(np.log(np.maximum(noise, np.finfo(float).tiny)).mean(axis=0))
     spread = np.exp(np.log(np.maximum(scatter, np.finfo(float).tiny)).mean(axis=0)) if kind == "response" else 0 * center
-    log = fits_of(fit)[0].model.noise.on == "log"
-    shrink = shrinkage(scaled)
+    log, shrink = fits_of(fit)[0].model.noise.on == "log", shrinkage(scaled)
     if misfit:
-        whole = pd.concat([covariates_at(fit, candidates), covariates_at(fit, target)], ignore_index=True)
-        made = None if known is None else covariates_at(fit, known)
-        scaled = np.concatenate([scaled, misfit_factor(whole, misfit, made, float(np.median(middle[~asked])))])
+        size = misfit if log else misfit * float(np.abs(center[asked]).mean())
+        whole = pd.concat([_covariates(fit, candidates), _covariates(fit, target)], ignore_index=True)
+        known = _covariates(fit).dropna() if made else None
+        scaled = np.concatenate([scaled, misfit_factor(whole, size, known, float(np.median(middle[~asked])))])
     return Joint(scaled[:, ~asked], scaled[:, asked], middle[~asked], center[asked], spread[asked], shrink, log)
 
 
-def covariates_at(fit: Fitted, at: At) -> pd.DataFrame:
-    """The covariates of the law at points; of an ensemble, those of all its laws."""
-    tables = [read_points(one, at, {}, columns_of(one))[list(columns_of(one))] for one in fits_of(fit)]
+def _covariates(fit: Fitted, at: At | None = None) -> pd.DataFrame:
+    """The covariates of the law at points, by default its fitted runs; of an ensemble, those of all its laws."""
+    tables = []
+    for one in fits_of(fit):
+        columns = list(columns_of(one))
+        tables.append(read_points(one, one.data.table if at is None else at, {}, columns)[columns].reset_index(drop=True))
     whole = pd.concat(tables, axis=1)
     return whole.loc[:, ~whole.columns.duplicated()]
 

@@ -31,7 +31,7 @@ def join_draws(*parts: xr.Dataset, seed: int = 0) -> xr.Dataset:
     Raises
     ------
     SpecError
-        When a part has no chains and draws, two have a variable in common, or their points are not as many.
+        When a part has no chains and draws, two have a variable in common, or their points are not the same.
 
     Examples
     --------
@@ -51,6 +51,10 @@ def join_draws(*parts: xr.Dataset, seed: int = 0) -> xr.Dataset:
     points = {part.sizes.get(POINT, 1) for part in parts}
     if len(points) > 1:
         raise SpecError(f"the parts are at {' and '.join(map(str, sorted(points)))} points: predict all at the same points")
+    for name, first in parts[0].coords.items():
+        others = [part.coords[name] for part in parts[1:] if name in part.coords] if first.dims == (POINT,) else []
+        if not all(np.array_equal(first.to_numpy(), other.to_numpy()) for other in others):
+            raise SpecError(f"the parts are at points of different {name}: predict all at the same points, in one order")
     sizes = [part.sizes[CHAIN] * part.sizes[DRAW] for part in parts]
     shortest = parts[int(np.argmin(sizes))]
     shape, number = (shortest.sizes[CHAIN], shortest.sizes[DRAW]), min(sizes)

@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 
 from bayescale.core.errors import NotIdentifiedError, SpecError, unknown
 from bayescale.infer.fit import Fit
+from bayescale.models.binding import epochs_column
 from bayescale.prediction.equal_cost import CostFunction, Held, law_at, optimal_size_and_data, passes
 from bayescale.prediction.points import LINKED, columns_of
 from bayescale.prediction.roots import least
 
 Array = NDArray[np.float64]
-
-#: Passes over the data: they multiply the tokens that are paid for.
-EPOCHS = "epochs"
 
 #: A knob is searched so many times below and above the fitted runs; a minimum so near (in log) to an end of that is none.
 ROOM, EDGE = 10.0, 1e-3
@@ -41,22 +39,23 @@ def split_knobs(
         passes over unique tokens.
     """
     there = [column for column in columns_of(fit) if column not in LINKED]
-    fixed: dict[str, Held] = {EPOCHS: np.ones((1, 1))} if EPOCHS in there else {}
+    epochs = epochs_column(fit.model, fit.binding.axes)
+    fixed: dict[str, Held] = {epochs: np.ones((1, 1))} if epochs else {}
     labels = {}
     if unique_tokens is not None:
-        if EPOCHS not in there:
+        if epochs is None:
             said = f"the law {fit.model.law.name!r} takes each token once: say max_tokens=..., or fit a law of repeated data"
-            raise SpecError(f"unique_tokens is for laws with {EPOCHS}, such as 'data_constrained'; {said}")
-        if EPOCHS in (at or {}):
-            raise SpecError(f"{EPOCHS} follow from unique_tokens: leave them out of `at`")
-        fixed[EPOCHS] = passes(unique_tokens)
+            raise SpecError(f"unique_tokens is for laws with epochs, such as 'data_constrained'; {said}")
+        if epochs in (at or {}):
+            raise SpecError(f"{epochs} follow from unique_tokens: leave them out of `at`")
+        fixed[epochs] = passes(unique_tokens)
     for name, value in (at or {}).items():
         if name not in there:
             labels[name] = value
         elif isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
             raise SpecError(f"`at`: {name} is held at one positive number, got {value!r}")
-        elif name == EPOCHS and value < 1:
-            raise SpecError(f"`at`: {EPOCHS} are at least 1, got {value!r}")
+        elif name == epochs and value < 1:
+            raise SpecError(f"`at`: {epochs} are at least 1, got {value!r}")
         else:
             fixed[name] = np.full((1, 1), float(value))
     strange = [name for name in labels if there and name not in (*fit.data.groups, *LINKED)]

@@ -9,10 +9,8 @@ from scipy import linalg
 
 Array = NDArray[np.float64]
 
-#: Points through which the misfit of all others is told (Nyström); two that are this close in number cost the same.
-MOST_POINTS = 400
-#: Relative to the misfit's variance; keeps the factor of nearly equal points finite.
-JITTER = 1e-6
+#: The factor has at most so many rows, and fewer where none of the variance is left at any point.
+MOST_ROWS, LEFT = 400, 1e-4
 
 
 def misfit_factor(points: pd.DataFrame, size: float, known: pd.DataFrame | None = None, noise: float = 0.0) -> Array:
@@ -36,7 +34,8 @@ def misfit_factor(points: pd.DataFrame, size: float, known: pd.DataFrame | None 
     Notes
     -----
     A Gaussian process with covariance ``size^2 exp(-d^2 / 2)``, with ``d`` the distance in standard deviations of each
-    covariate over the points.
+    covariate over points and runs. The factor is a Cholesky factor that takes the point of the largest variance left first, so
+    that a point far from all others is never lost.
 
     Examples
     --------
@@ -49,10 +48,7 @@ def misfit_factor(points: pd.DataFrame, size: float, known: pd.DataFrame | None 
     [True, True, True, True]
     """
     both = points if known is None else pd.concat([points, known[list(points)]], ignore_index=True)
-    z = np.stack([_scaled(both[name].to_numpy(dtype=float), len(points)) for name in points], axis=1)
-    through = np.unique(np.linspace(0, len(z) - 1, min(MOST_POINTS, len(z))).astype(int))
-    inner = _kernel(z[through], z[through]) + JITTER * np.eye(len(through))
-    rows: Array = size * linalg.solve_triangular(linalg.cholesky(inner, lower=True), _kernel(z[through], z), lower=True)
+    rows = size * _factor(np.stack([_scaled(both[name].to_numpy(dtype=float)) for name in points], axis=1))
     if known is None:
         return rows
     here, there = rows[:, : len(points)], rows[:, len(points) :]
@@ -62,16 +58,24 @@ def misfit_factor(points: pd.DataFrame, size: float, known: pd.DataFrame | None 
     return told
 
 
-def _scaled(values: Array, points: int) -> Array:
-    """A covariate in standard deviations over the points; nought where it does not vary."""
+def _factor(z: Array) -> Array:
+    """Rows (rank, point) of a pivoted Cholesky factor of the kernel; the kernel itself, point by point, is never held."""
+    rows = np.empty((min(MOST_ROWS, len(z)), len(z)))
+    left = np.ones(len(z))
+    for i in range(len(rows)):
+        pivot = int(left.argmax())
+        if left[pivot] < LEFT:
+            return rows[:i]
+        kernel = np.exp(-((z - z[pivot]) ** 2).sum(axis=1) / 2)
+        rows[i] = (kernel - rows[:i, pivot] @ rows[:i]) / np.sqrt(left[pivot])
+        left = np.maximum(left - rows[i] ** 2, 0.0)
+    return rows
+
+
+def _scaled(values: Array) -> Array:
+    """A covariate in standard deviations; nought where it does not vary."""
     if (values > 0).all():
         values = np.log(values)
-    sd = float(values[:points].std())
-    out: Array = (values - values[:points].mean()) / sd if sd > 0 else 0 * values
-    return out
-
-
-def _kernel(a: Array, b: Array) -> Array:
-    squared = ((a[:, None, :] - b[None, :, :]) ** 2).sum(axis=-1)
-    out: Array = np.exp(-squared / 2)
+    sd = float(values.std())
+    out: Array = (values - values.mean()) / sd if sd > 0 else 0 * values
     return out

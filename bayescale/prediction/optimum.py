@@ -38,6 +38,9 @@ from bayescale.prediction.roots import bisect
 
 Array = NDArray[np.float64]
 
+#: Data are used up where this part of the budget reaches the response to within so small a share of it.
+TENTH, ALIKE = 0.1, 1e-4
+
 #: Step in log size by which the slope of a law along a line of equal cost is told.
 STEP = 1e-3
 
@@ -72,7 +75,8 @@ def compute_optimal(
         pass over the data is not asked about a second.
     unique_tokens : float, optional
         Unique tokens that there are, of a law that takes ``epochs``: a run may go over them as often as it pays, ``epochs =
-        tokens / unique_tokens``, at least 1. Without it epochs are 1, or as ``at`` holds them.
+        tokens / unique_tokens``, at least 1. Without it epochs are 1, or as ``at`` holds them. Where a law says that neither
+        size nor more passes help any more, many runs are alike, and the one given says little: ``p_saturated``.
     at : mapping, optional
         Group labels, one for all budgets or a list of one each; a covariate beside size and data and the number it is held at.
     seed : int
@@ -85,7 +89,8 @@ def compute_optimal(
         these, dims (chain, draw, point); NaN in draws without an optimum inside, whose share is ``p_none`` (point).
         Coordinate ``flops`` along ``point``: the budget, in the unit of the cost. For ``chinchilla`` (of an ensemble, where
         every law is it) also ``allocation_exponent``, ``a = beta/(alpha+beta)`` of ``N* = G (C/6)^a``. With ``max_tokens``,
-        ``p_capped`` (point): the share of draws that would take more.
+        ``p_capped`` (point): the share of draws that would take more. With ``unique_tokens``, ``p_saturated`` (point): the
+        share of draws in which a tenth of the budget reaches a response within 1e-4 of this.
 
     Raises
     ------
@@ -112,8 +117,18 @@ def compute_optimal(
         counts = isinstance(number, int | float | np.number) and not isinstance(number, bool)
         if number is not None and not (counts and 0 < number < np.inf):
             raise SpecError(f"{name} is a positive number of tokens, got {number!r}")
-    out = mixed_draws(fit, seed, lambda one, labels: _optima(one, labels, flops, cost, max_tokens, unique_tokens, at, seed))
+
+    def optima(budgets: Any) -> xr.Dataset:
+        return mixed_draws(
+            fit, seed, lambda one, labels: _optima(one, labels, budgets, cost, max_tokens, unique_tokens, at, seed)
+        )
+
+    out = optima(flops)
     out["p_none"] = out["params"].isnull().mean((CHAIN, DRAW))
+    if unique_tokens is not None:
+        less = optima((TENTH * np.asarray(flops, dtype=float))[()])
+        with_all, with_less = (found[str(out.attrs["response"])].drop_vars("flops") for found in (out, less))
+        out["p_saturated"] = (abs(with_less - with_all) <= ALIKE * abs(with_all)).mean((CHAIN, DRAW))
     if max_tokens is not None:
         out["p_capped"] = (out["tokens"] >= max_tokens * (1 - 1e-9)).mean((CHAIN, DRAW))
     return out

@@ -13,10 +13,18 @@ from numpy.typing import NDArray
 from bayescale.core.errors import DataError, SpecError
 from bayescale.core.names import CHAIN, DRAW, POINT
 from bayescale.data.runs import Runs
-from bayescale.data.schema import FLOP_PER_PARAM_TOKEN, TOKENS_PER_PARAM, breaches, near, read_labels, read_numbers
+from bayescale.data.schema import (
+    FLOP_PER_PARAM_TOKEN,
+    TOKENS_PER_PARAM,
+    breaches,
+    near,
+    passes_below_one,
+    read_labels,
+    read_numbers,
+)
 from bayescale.infer.ensemble import Ensemble, EnsembleSelection
 from bayescale.infer.fit import Fit, Selection
-from bayescale.models.binding import axis_of_path
+from bayescale.models.binding import axis_of_path, epochs_column
 from bayescale.models.discrepancy import SmoothMisfit
 from bayescale.models.noise import BestOf
 
@@ -132,6 +140,8 @@ def read_points(fit: Fit, at: At, labels: Mapping[str, str], needed: Iterable[st
         values, odd, found = read_numbers(name, frame[name])
         found += breaches(name, values, "response_sd" if name == error else "covariate", told=odd)
         faults += [fault.message for fault in found]
+        if name == epochs_column(fit.model, fit.binding.axes):
+            faults += [fault.message for fault in passes_below_one(name, values)]
         numbers[name] = np.nan_to_num(values) if name == error else values
     with np.errstate(all="ignore"):  # a number that makes no sense is told among the faults
         numbers = complete(numbers, needed)

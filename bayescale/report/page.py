@@ -135,8 +135,8 @@ def _shown(report: DecisionReport) -> dict[str, Any]:
         "probability": percent(decision.probability),
         "share": 100 * decision.probability,
         "error": f"{100 * decision.mcse:.2g}",
-        "line": whole_percent(rule.probability),
-        "line_share": min(max(100 * rule.probability, 0.0), 100.0),
+        "line": _line(rule.probability),
+        "line_share": 100 * rule.probability if 0 <= rule.probability <= 1 else None,
         "why": _printed(decision.reasons[0]),
         "reasons": [_printed(reason) for reason in decision.reasons[1:]],
         "runs": list(report.forecast["run"]),
@@ -159,6 +159,13 @@ def _shown(report: DecisionReport) -> dict[str, Any]:
         "no_next_runs": "Not assessed: no runs that could be made were given." if report.next_runs is None else NOTHING_TELLS,
         "provenance": report.provenance,
     }
+
+
+def _line(probability: float) -> str:
+    """From where on GO; a utility may say GO, or not, whatever is met."""
+    if 0 <= probability <= 1:
+        return f"GO from {whole_percent(probability)}, the mark on the bar"
+    return "GO pays whether the target is met or not" if probability < 0 else "no probability of meeting it makes GO pay"
 
 
 def _counts(report: DecisionReport) -> str:
@@ -248,7 +255,7 @@ def _changes(report: DecisionReport) -> list[str]:
         checks = ", ".join(dict.fromkeys(f.check for f in failed))
         said.append(f"The review fails ({checks}): while it does, neither a target nor a larger run changes HOLD.")
     said += [_printed(text) for text in report.flips["sentence"]]
-    if report.scales is not None:
+    if report.scales is not None and 0 < report.decision.line.probability < 1:
         said.append(_turning(report, whole_percent(report.decision.line.probability)))
     if report.shares is not None:
         said.append(_due(report.shares))

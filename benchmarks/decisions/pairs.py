@@ -149,10 +149,12 @@ def answer_crossover() -> list[tuple[object, ...]]:
     fits = bs.fit_many({k: bs.recommended(v, along=None) for k, v in fronts.items()}, fronts, strict=False, progress=False)
     a, b = sorted(fronts)
     ends = min(v["flops"].min() for v in fronts.values()), 10 * max(v["flops"].max() for v in fronts.values())
-    found = bs.crossover(fits[a], fits[b], along="flops", within=ends)
-    row = bs.summarize(found[["flops"]] / FLOP_PER_PASS).iloc[0]
+    found = bs.crossings(fits[a], fits[b], along="flops", within=ends)
+    last = found["flops"].max("crossing").rename("last") / FLOP_PER_PASS
+    row = bs.summarize(last).iloc[0]
     said = ", ".join(f"{float(row[name]):.2g}" for name in ("median", "lower", "upper"))
-    print(f"  by all runs {a} and {b} cross at {said} GFLOP of a pass (median, 90 %), P(none) {float(found['p_none']):.2f}")
+    print(f"  by all runs {a} and {b} cross for the last time at {said} GFLOP of a pass (median, 90 %); ", end="")
+    print(f"P(none) {float(found['p_none']):.2f}, {b} better beyond {float(found['b_better_last'].mean()):.2f}")
     _tell(fits)
     return answer_envelopes("crossover", by_envelope("crossover", table))
 

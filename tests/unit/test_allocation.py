@@ -239,7 +239,25 @@ def test_of_a_group_its_own_runs_are_looked_at() -> None:
     assert statuses(named)["inside the runs"] is Status.PASS
     unseen = ScalingModel("chinchilla", pooling={"E": PartialPooling("family")})
     new = check_allocation(fake_fit(unseen, both, sd=0.01, draws=50), 1e19, at={"family": "c"})
-    assert len(new) == 3
+    assert statuses(new)["inside the runs"] is Status.PASS  # among the runs of all
+    with pytest.raises(DataError, match="family is 'a' by the selection"):
+        check_allocation(fit.select(family="a"), 1e19, at={"family": "b"})
+
+
+def test_labels_that_never_occur_together_select_nothing() -> None:
+    both = pd.concat([profiles().assign(family="a", dataset="x"), profiles().assign(family="b", dataset="y")])
+    pooling = {"E": NoPooling("family"), "A": NoPooling("dataset")}
+    fit = fake_fit(ScalingModel("chinchilla", pooling=pooling), both, sd=0.01, draws=50)
+    found = check_allocation(fit, 1e24, at={"family": "a", "dataset": "y"})
+    assert statuses(found)["inside the runs"] is Status.REVIEW
+
+
+def test_limits_of_data_limit_what_is_checked() -> None:
+    # All sizes that were run lie below the one to which the limit drives the optimum.
+    fit = paper(sd=0.01)
+    assert statuses(check_allocation(fit, 1e20))["inside the runs"] is Status.PASS
+    limited = check_allocation(fit, 1e20, max_tokens=1e7)
+    assert statuses(limited)["inside the runs"] is Status.REVIEW
 
 
 def test_a_floor_beside_knobs_is_not_assessed() -> None:
@@ -248,6 +266,8 @@ def test_a_floor_beside_knobs_is_not_assessed() -> None:
     found = check_floor(fake_fit(model, table, sd=0.01, draws=20), "loss<=1.0")
     assert found.status is Status.NOT_ASSESSED
     assert "the law takes learning_rate, batch too" in found.message
+    samples = fake_fit(ScalingModel("chinchilla", axes={"tokens": "samples"}), profiles().assign(samples=profiles()["tokens"]))
+    assert check_floor(samples, "loss<=0.1").status is Status.REVIEW
     repeated = fake_fit(ScalingModel("data_constrained"), profiles().assign(epochs=1.0), sd=0.01, draws=20)
     assert check_floor(repeated, "loss<=0.1").status is Status.REVIEW
 

@@ -361,6 +361,10 @@ def test_two_fits_are_compared_without_naming_groups(run: Run) -> None:
     Path("other.nc").write_bytes(Path("fit.nc").read_bytes())
     words = run("crossover", "fit.nc", "--fit-b", "other.nc", "--at", "family=Llama").out
     assert "P(other is better than fit)" in words
+    Path("again").mkdir()
+    Path("again/fit.nc").write_bytes(Path("fit.nc").read_bytes())
+    alike = run("crossover", "fit.nc", "--fit-b", "again/fit.nc", "--at", "family=Llama").out
+    assert "P(again/fit.nc is better than fit.nc)" in alike
     assert "--fit-b" in run("crossover", "fit.nc", "--a", "family=Llama").err
 
 

@@ -174,13 +174,33 @@ def test_a_single_outer_group_tells_no_spread() -> None:
 def test_a_floor_that_unlike_texts_share() -> None:
     table = grouped({"a": 12, "b": 12}).assign(dataset=lambda t: t["family"].map({"a": "Pile", "b": "C4"}))
     finding = only(review(fake(table)), "data")
-    assert finding.message == "the floor E is shared by runs of several dataset (C4, Pile)"
+    assert finding.message == "the floor of the law (E) is shared by runs of several dataset (C4, Pile)"
     assert "NoPooling('dataset')" in finding.advice
     assert_held_against(finding)
     # One a dataset, by the column or by another that tells the same groups apart; or one dataset for all.
     for by in ("dataset", "family"):
         assert only(review(fake(table, pooling={"E": NoPooling(by)})), "data", Status.PASS)
     assert only(review(fake(table.assign(dataset="Pile"))), "data", Status.PASS)
+
+
+@pytest.mark.parametrize(
+    ("law", "apart", "floors"),
+    [
+        ("power_law", {}, None),  # it has none
+        ("bent_power_law", {}, "level and floor"),
+        ("bent_power_law", {"floor": NoPooling("dataset")}, None),
+        ("bent_power_law", {"level": NoPooling("dataset")}, None),
+        ("bnsl", {}, "E"),
+        ("bnsl", {"E": NoPooling("dataset")}, None),  # its amplitude may be shared
+    ],
+)
+def test_what_is_a_floor(law: str, apart: dict[str, NoPooling], floors: str | None) -> None:
+    table = grouped({"a": 12, "b": 12}).assign(dataset=lambda t: t["family"].map({"a": "Pile", "b": "C4"}))
+    model = ScalingModel(law, axes={"x": "params"}, pooling=apart)
+    found = [f.message for f in review(fake_fit(model, table, sd=0.01, draws=50)) if "shared by runs" in f.message]
+    assert found == (
+        [] if floors is None else [f"the floor of the law ({floors}) is shared by runs of several dataset (C4, Pile)"]
+    )
 
 
 # --- posterior predictive

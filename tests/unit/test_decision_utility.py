@@ -234,6 +234,10 @@ def test_draws_of_two_fits_meet_targets_together() -> None:
         (lambda a: (a, a), "two of the parts have loss"),
         (lambda a: (a, a.rename(loss="accuracy").isel(point=[0, 0])), "at 1 and 2 points"),
         (lambda a: (a, a["loss"]), "Datasets of predict"),
+        (
+            lambda a: (a.assign_coords(params=("point", [1e9])), a.rename(loss="error").assign_coords(params=("point", [1e7]))),
+            "at points of different params",
+        ),
     ],
 )
 def test_draws_that_do_not_go_together(parts: Any, said: str) -> None:

@@ -137,6 +137,26 @@ def test_so_many_unique_tokens_how_large_a_model_and_how_many_passes() -> None:
     assert found["loss"].item() > free["loss"].item()
 
 
+def test_data_that_are_used_up_are_told() -> None:
+    fit = repeated()
+    found = compute_optimal(fit, [1e21, 1e25], unique_tokens=1e9)
+    assert found["p_saturated"].to_numpy().tolist() == [0.0, 1.0]
+    told = {f.check: f for f in check_allocation(fit, 1e25, unique_tokens=1e9)}
+    assert told["unique data"].status is Status.REVIEW
+    assert "a tenth of 1e+25 FLOP reaches as much" in told["unique data"].message
+    assert "unique data" not in {f.check for f in check_allocation(fit, 1e21, unique_tokens=1e9)}
+
+
+def test_only_a_law_of_passes_minds_a_part_of_one() -> None:
+    table = runs().drop(columns=["learning_rate", "batch"]).assign(epochs=0.3)
+    assert len(fake_fit(ScalingModel("chinchilla"), table, draws=2).data) == len(table)
+    with pytest.raises(DataError, match="epochs: expected passes over the unique tokens"):
+        fake_fit(ScalingModel("data_constrained"), table)
+    renamed = table.drop(columns="epochs").assign(passes=4.0)
+    fit = fake_fit(ScalingModel("data_constrained", axes={"epochs": "passes"}), renamed, sd=0.0, chains=2, draws=2)
+    assert compute_optimal(fit, BUDGET, unique_tokens=1e15)["passes"].to_numpy() == pytest.approx(1.0)
+
+
 def test_the_price_of_being_off_the_optimum_with_knobs_held_and_data_limited() -> None:
     fit = repeated()
     best = compute_optimal(fit, BUDGET, unique_tokens=1e10).isel(chain=0, draw=0, point=0)

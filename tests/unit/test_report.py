@@ -137,6 +137,10 @@ def test_a_utility_is_shown_about_its_target(fitted: bs.Fit) -> None:
     assert ("it is worth its cost" in page.text) == (made.decision.verdict == "GO")
     always = bs.decision_report(fitted, AT, target=bs.Utility("loss<=1.978", value=5.0))
     assert "GO from 0 %" in Page(to_html(always)).text
+    for stakes, said in (({"cost": 10.0}, "no probability of meeting it makes GO pay"), ({"no_go": -1.0}, "GO pays whether")):
+        page = Page(to_html(bs.decision_report(fitted, AT, target=bs.Utility("loss<=1.978", value=5.0, **stakes))))
+        assert said in page.text and "the mark on the bar" not in page.text
+        assert "probability passes" not in page.text and "does not pass" not in page.text
 
 
 def test_several_targets_have_no_page(fitted: bs.Fit) -> None:
