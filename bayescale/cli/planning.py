@@ -22,6 +22,9 @@ CostColumn = Annotated[
     typer.Option("--cost", metavar="COLUMN", help="Column of costs; by default `cost`, or 6·params·tokens without one."),
 ]
 Most = Annotated[int | None, typer.Option("--most", min=1, metavar="N", help="At most so many runs.")]
+Misfit = Annotated[
+    float, typer.Option("--misfit", metavar="SHARE", help="How far the law may be off: runs near the target then tell more.")
+]
 Out = Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write the table there (.csv or .parquet).")]
 
 
@@ -44,6 +47,7 @@ def plan(
     ] = None,
     response: Annotated[str, typer.Option("--response", metavar="NAME", help="Name of the column to fill in.")] = "loss",
     most: Most = None,
+    misfit: Misfit = 0.02,
     out: Out = None,
     seed: Seed = 0,
     json: Json = False,
@@ -83,6 +87,7 @@ def plan(
         response=response,
         typical=typical,
         most=most,
+        misfit=misfit,
         seed=seed,
     )
     _print(chosen.reset_index(), _headline(chosen, spent), out, json)
@@ -108,6 +113,7 @@ def next_runs(
     ] = False,
     replicates: Annotated[bool, typer.Option(help="A candidate may be made more than once.")] = True,
     most: Most = None,
+    misfit: Misfit = 0.0,
     unseen: Unseen = UnseenName.population,
     out: Out = None,
     seed: Seed = 0,
@@ -146,6 +152,7 @@ def next_runs(
         batch=not one,
         replicates=replicates,
         most=most,
+        misfit=misfit,
         unseen=unseen.value,
         seed=seed,
     )

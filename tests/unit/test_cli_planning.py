@@ -32,6 +32,16 @@ def test_one_ranks_each_candidate_alone(run: Run) -> None:  # noqa: F811
 
 
 @pytest.mark.usefixtures("files")
+def test_a_law_that_may_be_off_leaves_more_open(run: Run) -> None:  # noqa: F811
+    words = f"next-runs chinchilla.nc {PILOTS} {GOAL} --budget 40 --json"
+    trusting, doubting = (run(*words.split(), *more).json["plan"] for more in ((), ("--misfit", "0.1")))
+    assert doubting[0]["sd_before"] > trusting[0]["sd_before"]
+    planned = "plan --flops 1e18 --flops 1e20 --budget 1e20 --at params=7e10,tokens=1.4e12 --json"
+    default, stated = (run(*planned.split(), *more).json["plan"] for more in ((), ("--misfit", "0.02")))
+    assert default == stated
+
+
+@pytest.mark.usefixtures("files")
 def test_a_file_of_candidates_and_a_named_cost(run: Run) -> None:  # noqa: F811
     pd.DataFrame({"params": [2e9, 2e10], "tokens": [4e10, 4e11], "hours": [3, 30]}).to_csv("pilots.csv", index=False)
     words = f"next-runs chinchilla.nc --candidate pilots.csv {GOAL} --budget 40 --cost hours --no-replicates --json"
