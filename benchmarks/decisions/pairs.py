@@ -143,7 +143,7 @@ def answer_envelopes(name: str, questions: list[Question]) -> list[tuple[object,
 
 
 def answer_crossover() -> list[tuple[object, ...]]:
-    """The pair of `crossover`; beside it where the two cross by all runs, by a least-squares refit near 5.4e10 GFLOP of a pass."""
+    """The pair of `crossover`, and where the two cross by all runs: by a least-squares refit near 5.4e10 GFLOP of a pass."""
     table = _crossover()
     fronts = {label: front(own) for label, own in table.groupby("architecture")}
     fits = bs.fit_many({k: bs.recommended(v, along=None) for k, v in fronts.items()}, fronts, strict=False, progress=False)
