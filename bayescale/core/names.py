@@ -18,6 +18,9 @@ COVARIATES = {
     "compute": "as recorded",
 }
 
+#: What laws of downstream tasks take, and others give.
+LOSS = "loss"
+
 #: Covariates that single laws take; a table's columns of these names are read where such a law asks for them.
 COVARIATES_OF_LAWS = {
     "vocab_params": "parameters of the vocabulary",
@@ -27,7 +30,7 @@ COVARIATES_OF_LAWS = {
     "streams": "parallel streams",
     "learning_rate": "peak learning rate",
     "batch": "tokens or sequences of a step",
-    "loss": "nats/token",
+    LOSS: "nats/token",
 }
 
 #: Columns that identify a run without describing its scale.

@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayescale.core.errors import DataError
 from bayescale.core.findings import Finding, Review, Status
-from bayescale.core.names import CHAIN, DRAW
+from bayescale.core.names import CHAIN, DRAW, EPOCHS
 from bayescale.data.runs import Runs
 from bayescale.prediction.cost import Cost
 from bayescale.prediction.cost_fit import FittedCost
@@ -126,12 +126,13 @@ def _interior(optimum: xr.Dataset, unit: str) -> Iterator[Finding]:
 
 def _inside(fit: Fitted, optimum: xr.Dataset, at: Mapping[str, float | str], unit: str) -> Iterator[Finding]:
     name, table, worst = "inside the runs", _rows(fit), (1.0, "")
+    beside = [fits_of(fit)[0].binding.axes.get(EPOCHS, "")]  # which follow from the unique tokens where these are few
     if (optimum["p_none"] == 1).any():
         yield Finding(name, Status.NOT_ASSESSED, "not assessed: at a budget no draw has an optimum")
         return
     for point, budget in enumerate(optimum["flops"].to_numpy()):
         beyond = {}
-        for column in ("params", "tokens", *at):
+        for column in dict.fromkeys(("params", "tokens", *at, *beside)):
             if column in table and column in optimum.data_vars:
                 there = float(optimum[column].isel(point=point).median(skipna=True))
                 low, high = float(table[column].min()), float(table[column].max())

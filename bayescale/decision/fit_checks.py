@@ -11,7 +11,7 @@ from scipy import stats
 
 from bayescale.core.findings import Finding, Status
 from bayescale.core.frozen import FrozenMap
-from bayescale.core.names import CHAIN, COVARIATES_OF_LAWS, DRAW, TEXT
+from bayescale.core.names import CHAIN, DRAW, LOSS, TEXT
 from bayescale.data.inspection import inspect_runs
 from bayescale.data.runs import Runs
 from bayescale.data.schema import TOKENS_PER_PARAM, rows_text
@@ -28,8 +28,9 @@ INTERVALS = (0.5, 0.9)
 
 _SHOWN = 3
 
-#: A law is at its floor so many times above its reference run; of less than this part of the response there it has none.
-ENDLESS, NO_FLOOR = 1e100, 1e-2
+#: A law is at its floor so many times above its reference run, and nearly so at the root of that; of less than this part of the
+#: response there it has none.
+ENDLESS, NO_FLOOR = 1e60, 1e-2
 #: A parameter is part of the floor when the floor moves by so much as it becomes so many times as large.
 NUDGE, MOVED = 1.1, 0.01
 
@@ -142,19 +143,22 @@ def _floors(subject: Subject) -> Iterator[Finding]:
 def _floor_parameters(fit: Fit) -> list[str]:
     """Parameters that move what the law ends at, at their medians; none where it ends at nought, or nowhere."""
     law, axes = fit.model.law, fit.binding.axes
+    moved = [c for c in law.covariates if c not in law.absolute and axes[c] != TOKENS_PER_PARAM]
+    if not moved or LOSS in axes.values():  # a law of the loss ends where that is nought
+        return []
     middle = {name: float(fit.posterior[name].median()) for name in law.params}
-    whole = {covariate: 1.0 for covariate in law.covariates}
-    stay = (*law.absolute, *(c for c, column in axes.items() if column in (TOKENS_PER_PARAM, *COVARIATES_OF_LAWS)))
-    far = {c: 1.0 if c in stay else ENDLESS for c in law.covariates}
     rows = [middle, *({**middle, name: middle[name] * NUDGE} for name in law.params)]
     parameters = {name: np.array([row[name] for row in rows]) for name in law.params}
-    here, there = (law_values(law, {c: np.full(len(rows), v) for c, v in at.items()}, parameters) for at in (whole, far))
-    if not np.isfinite(there).all() or abs(there[0]) < NO_FLOOR * abs(here[0]):
+    here, far, end = (
+        law_values(law, {c: np.full(len(rows), scale if c in moved else 1.0) for c in law.covariates}, parameters)
+        for scale in (1.0, ENDLESS**0.5, ENDLESS)
+    )
+    if not abs(end[0]) > NO_FLOOR * abs(here[0]) or not abs(far[0] / end[0] - 1) < MOVED:
         return []
     # Levels and shares of them; what moves the best of a knob moves what is reached beside it, and is no floor.
     levels = {name for name, param in law.params.items() if param.unit or param.link == "logit"}
-    moved = zip(law.params, np.abs(there[1:] / there[0] - 1), strict=True)
-    return [name for name, change in moved if change > MOVED and name in levels]
+    changes = zip(law.params, np.abs(end[1:] / end[0] - 1), strict=True)
+    return [name for name, change in changes if change > MOVED and name in levels]
 
 
 def posterior_predictive(subject: Subject) -> Iterator[Finding]:

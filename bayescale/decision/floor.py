@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayescale.core.findings import Finding, Review, Status
-from bayescale.core.names import COVARIATES, EPOCHS
+from bayescale.core.names import COVARIATES
 from bayescale.core.targets import Target, Threshold, as_target
 from bayescale.infer.fit import Fit
 from bayescale.prediction.mixing import Labels, answers, fits_of, selected_rows, source
@@ -93,9 +93,9 @@ def _beside(fit: Fitted) -> list[str]:
     """Columns that a law takes beside the scales of a run, and that cost no compute of their own."""
     found: dict[str, None] = {}
     for one in fits_of(fit):
-        columns = columns_of(one)
-        others = [column for column in columns if column not in (*LINKED, *COVARIATES, one.binding.axes.get(EPOCHS))]
-        found |= dict.fromkeys(others if len(others) < len(columns) else ())
+        axes = one.binding.axes
+        others = [column for covariate, column in axes.items() if not {covariate, column} & {*LINKED, *COVARIATES}]
+        found |= dict.fromkeys(others if len(others) < len(axes) else ())
     return list(found)
 
 

@@ -322,7 +322,7 @@ def _standard_errors(model: ScalingModel, runs: Runs, y: np.ndarray) -> np.ndarr
 
 
 def epochs_column(model: ScalingModel, axes: Mapping[str, str]) -> str | None:
-    """The column of passes over the data, of a law that takes them as they are."""
+    """The column of passes over the data, of a law that takes them as they are, and so knows of none below 1."""
     return axes.get(EPOCHS) if EPOCHS in model.law.absolute else None
 
 

@@ -8,10 +8,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayescale.core.names import CHAIN, DRAW, POINT
+from bayescale.core.names import CHAIN, DRAW, EPOCHS, POINT
 from bayescale.data.schema import FLOP_PER_PARAM_TOKEN
 from bayescale.infer.fit import Fit
-from bayescale.models.binding import epochs_column
 from bayescale.prediction.cost import Cost
 from bayescale.prediction.cost_fit import FittedCost
 from bayescale.prediction.equal_cost import (
@@ -86,7 +85,7 @@ def off_optimum(fit: Fitted, at: At, *, cost: CostFunction | Cost | FittedCost |
 
 def _paid(fit: Fit, labels: Labels, at: At, cost: CostFunction | Cost | FittedCost | None, seed: int) -> xr.Dataset:
     require_size_and_data(fit, beside=True)
-    epochs = epochs_column(fit.model, fit.binding.axes)
+    epochs = fit.binding.axes.get(EPOCHS)
     beside = tuple(column for column in columns_of(fit) if column not in LINKED)
     table = read_points(fit, at, labels, ("params", "tokens", *beside))
     drawn = parameter_draws(fit, table, generator(seed, 0))

@@ -167,7 +167,8 @@ def joint_normal(
         size = misfit if log else misfit * float(np.abs(center[asked]).mean())
         whole = pd.concat([_covariates(fit, candidates), _covariates(fit, target)], ignore_index=True)
         known = _covariates(fit).dropna() if made else None
-        scaled = np.concatenate([scaled, misfit_factor(whole, size, known, float(np.median(middle[~asked])))])
+        about = float(np.median(middle[~asked]))
+        scaled = np.concatenate([scaled, misfit_factor(whole, size, known, about, first=int(asked.sum()))])
     return Joint(scaled[:, ~asked], scaled[:, asked], middle[~asked], center[asked], spread[asked], shrink, log)
 
 

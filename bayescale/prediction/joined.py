@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from bayescale.core.errors import SpecError
@@ -51,9 +52,11 @@ def join_draws(*parts: xr.Dataset, seed: int = 0) -> xr.Dataset:
     points = {part.sizes.get(POINT, 1) for part in parts}
     if len(points) > 1:
         raise SpecError(f"the parts are at {' and '.join(map(str, sorted(points)))} points: predict all at the same points")
-    for name, first in parts[0].coords.items():
-        others = [part.coords[name] for part in parts[1:] if name in part.coords] if first.dims == (POINT,) else []
-        if not all(np.array_equal(first.to_numpy(), other.to_numpy()) for other in others):
+    # A table of runs that was asked about holds what was measured too: that is no place.
+    parts = tuple(part.drop_vars([n for n in names if n in part.coords]) for part in parts)
+    for name in dict.fromkeys(str(n) for part in parts for n, v in part.coords.items() if v.dims == (POINT,)):
+        first, *others = (pd.Series(part.coords[name].to_numpy()) for part in parts if name in part.coords)
+        if not all(first.equals(other) for other in others):
             raise SpecError(f"the parts are at points of different {name}: predict all at the same points, in one order")
     sizes = [part.sizes[CHAIN] * part.sizes[DRAW] for part in parts]
     shortest = parts[int(np.argmin(sizes))]
@@ -62,10 +65,10 @@ def join_draws(*parts: xr.Dataset, seed: int = 0) -> xr.Dataset:
     out = parts[0].drop_dims([CHAIN, DRAW]).assign_coords(chains)
     for i, (part, size) in enumerate(zip(parts, sizes, strict=True)):
         order = np.arange(size) if part is shortest else generator(seed, 100 + i).permutation(size)[:number]
-        for name, values in part.data_vars.items():
+        for variable, values in part.data_vars.items():
             if {CHAIN, DRAW} <= set(values.dims):
                 ordered = values.transpose(CHAIN, DRAW, ...)
                 flat = ordered.to_numpy().reshape(size, *ordered.shape[2:])
                 rest = [d for d in values.dims if d not in (CHAIN, DRAW)]
-                out[name] = ((CHAIN, DRAW, *rest), flat[order].reshape(*shape, *flat.shape[1:]))
+                out[variable] = ((CHAIN, DRAW, *rest), flat[order].reshape(*shape, *flat.shape[1:]))
     return out.assign_attrs(seed=int(seed))

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayescale.core.errors import NotIdentifiedError, SpecError, unknown
+from bayescale.core.names import EPOCHS
 from bayescale.infer.fit import Fit
-from bayescale.models.binding import epochs_column
 from bayescale.prediction.equal_cost import CostFunction, Held, law_at, optimal_size_and_data, passes
 from bayescale.prediction.points import LINKED, columns_of
 from bayescale.prediction.roots import least
@@ -39,7 +39,7 @@ def split_knobs(
         passes over unique tokens.
     """
     there = [column for column in columns_of(fit) if column not in LINKED]
-    epochs = epochs_column(fit.model, fit.binding.axes)
+    epochs = fit.binding.axes.get(EPOCHS)
     fixed: dict[str, Held] = {epochs: np.ones((1, 1))} if epochs else {}
     labels = {}
     if unique_tokens is not None:

@@ -13,7 +13,9 @@ Array = NDArray[np.float64]
 MOST_ROWS, LEFT = 400, 1e-4
 
 
-def misfit_factor(points: pd.DataFrame, size: float, known: pd.DataFrame | None = None, noise: float = 0.0) -> Array:
+def misfit_factor(
+    points: pd.DataFrame, size: float, known: pd.DataFrame | None = None, noise: float = 0.0, *, first: int = 0
+) -> Array:
     """Factor of the covariance of a smooth misfit at points: rows whose products, summed, are the covariance.
 
     Parameters
@@ -26,6 +28,8 @@ def misfit_factor(points: pd.DataFrame, size: float, known: pd.DataFrame | None 
         Runs that were made, of the same covariates: near them the misfit is known, to within their noise.
     noise : float
         Variance of such a run about the law and its misfit.
+    first : int
+        So many of the last points are told exactly, up to half of the rows.
 
     Returns
     -------
@@ -34,8 +38,8 @@ def misfit_factor(points: pd.DataFrame, size: float, known: pd.DataFrame | None 
     Notes
     -----
     A Gaussian process with covariance ``size^2 exp(-d^2 / 2)``, with ``d`` the distance in standard deviations of each
-    covariate over points and runs. The factor is a Cholesky factor that takes the point of the largest variance left first, so
-    that a point far from all others is never lost.
+    covariate over points and runs. The factor is a Cholesky factor that takes the point of the largest variance left first. Of
+    thousands of points that differ in many covariates at once it leaves a part of the variance out.
 
     Examples
     --------
@@ -48,7 +52,8 @@ def misfit_factor(points: pd.DataFrame, size: float, known: pd.DataFrame | None 
     [True, True, True, True]
     """
     both = points if known is None else pd.concat([points, known[list(points)]], ignore_index=True)
-    rows = size * _factor(np.stack([_scaled(both[name].to_numpy(dtype=float)) for name in points], axis=1))
+    z = np.stack([_scaled(both[name].to_numpy(dtype=float)) for name in points], axis=1)
+    rows = size * _factor(z, np.arange(len(points) - first, len(points)))
     if known is None:
         return rows
     here, there = rows[:, : len(points)], rows[:, len(points) :]
@@ -58,12 +63,13 @@ def misfit_factor(points: pd.DataFrame, size: float, known: pd.DataFrame | None 
     return told
 
 
-def _factor(z: Array) -> Array:
+def _factor(z: Array, first: NDArray[np.int64]) -> Array:
     """Rows (rank, point) of a pivoted Cholesky factor of the kernel; the kernel itself, point by point, is never held."""
     rows = np.empty((min(MOST_ROWS, len(z)), len(z)))
     left = np.ones(len(z))
     for i in range(len(rows)):
-        pivot = int(left.argmax())
+        some = first[left[first] >= LEFT] if i < MOST_ROWS // 2 else first[:0]
+        pivot = int(some[left[some].argmax()]) if len(some) else int(left.argmax())
         if left[pivot] < LEFT:
             return rows[:i]
         kernel = np.exp(-((z - z[pivot]) ** 2).sum(axis=1) / 2)

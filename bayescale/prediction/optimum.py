@@ -118,15 +118,19 @@ def compute_optimal(
         if number is not None and not (counts and 0 < number < np.inf):
             raise SpecError(f"{name} is a positive number of tokens, got {number!r}")
 
-    def optima(budgets: Any) -> xr.Dataset:
-        return mixed_draws(
-            fit, seed, lambda one, labels: _optima(one, labels, budgets, cost, max_tokens, unique_tokens, at, seed)
-        )
+    limits = max_tokens, unique_tokens
 
-    out = optima(flops)
+    def optima(budgets: Any, *, refuse: bool) -> xr.Dataset:
+        def ask(one: Fit, labels: Labels) -> xr.Dataset:
+            return _optima(one, labels, budgets, cost, *limits, at, seed, refuse=refuse)
+
+        return mixed_draws(fit, seed, ask)
+
+    out = optima(flops, refuse=True)
     out["p_none"] = out["params"].isnull().mean((CHAIN, DRAW))
     if unique_tokens is not None:
-        less = optima((TENTH * np.asarray(flops, dtype=float))[()])
+        # A tenth that buys nothing has no response, and reaches less.
+        less = optima((TENTH * np.asarray(flops, dtype=float))[()], refuse=False)
         with_all, with_less = (found[str(out.attrs["response"])].drop_vars("flops") for found in (out, less))
         out["p_saturated"] = (abs(with_less - with_all) <= ALIKE * abs(with_all)).mean((CHAIN, DRAW))
     if max_tokens is not None:
@@ -143,6 +147,8 @@ def _optima(
     unique_tokens: float | None,
     at: Mapping[str, Any] | None,
     seed: int,
+    *,
+    refuse: bool,
 ) -> xr.Dataset:
     fixed, at, free = split_knobs(fit, at, unique_tokens)
     require_size_and_data(fit, beside=True)
@@ -155,7 +161,8 @@ def _optima(
     found = {name: np.empty(shape) for name in ("params", "tokens", *fixed, *free, fit.response)}
     for point, budget in enumerate(table["flops"]):
         here = {name: values[..., point].reshape(-1, 1) for name, values in drawn.items()}
-        _refuse_nothing(budget, charge)
+        if refuse:
+            _refuse_nothing(budget, charge)
         if fixed or free:
             best = optimal_with_knobs(fit, here, np.array([[budget]]), fixed, free, charge)
         else:

@@ -268,6 +268,8 @@ def test_a_floor_beside_knobs_is_not_assessed() -> None:
     assert "the law takes learning_rate, batch too" in found.message
     samples = fake_fit(ScalingModel("chinchilla", axes={"tokens": "samples"}), profiles().assign(samples=profiles()["tokens"]))
     assert check_floor(samples, "loss<=0.1").status is Status.REVIEW
+    renamed = fake_fit(ScalingModel("chinchilla", axes={"params": "N"}), profiles().assign(N=profiles()["params"]))
+    assert check_floor(renamed, "loss<=0.1").status is Status.REVIEW
     repeated = fake_fit(ScalingModel("data_constrained"), profiles().assign(epochs=1.0), sd=0.01, draws=20)
     assert check_floor(repeated, "loss<=0.1").status is Status.REVIEW
 

@@ -192,11 +192,16 @@ def test_a_floor_that_unlike_texts_share() -> None:
         ("bent_power_law", {"level": NoPooling("dataset")}, None),
         ("bnsl", {}, "E"),
         ("bnsl", {"E": NoPooling("dataset")}, None),  # its amplitude may be shared
+        ("power_law/experts", {}, None),
+        ("power_law_offset/experts", {}, "E"),
+        ("power_law_offset/tokens_per_param", {}, None),  # a ratio has no end
     ],
 )
 def test_what_is_a_floor(law: str, apart: dict[str, NoPooling], floors: str | None) -> None:
     table = grouped({"a": 12, "b": 12}).assign(dataset=lambda t: t["family"].map({"a": "Pile", "b": "C4"}))
-    model = ScalingModel(law, axes={"x": "params"}, pooling=apart)
+    table = table.assign(experts=lambda t: t["params"], tokens_per_param=lambda t: t["params"] ** 0.5)
+    name, _, column = law.partition("/")
+    model = ScalingModel(name, axes={"x": column or "params"}, pooling=apart)
     found = [f.message for f in review(fake_fit(model, table, sd=0.01, draws=50)) if "shared by runs" in f.message]
     assert found == (
         [] if floors is None else [f"the floor of the law ({floors}) is shared by runs of several dataset (C4, Pile)"]

@@ -227,6 +227,16 @@ def test_draws_of_two_fits_meet_targets_together() -> None:
     np.testing.assert_array_equal(join_draws(loss, accuracy)["accuracy"], accuracy["accuracy"])
 
 
+def test_the_same_table_may_hold_what_is_missing_and_what_was_measured() -> None:
+    at = {"note": ("point", [1.0, np.nan]), "loss": ("point", [2.0, 2.1]), "error": ("point", [0.1, 0.2])}
+    one = xr.Dataset({"loss": (("chain", "draw", "point"), np.full((2, 3, 2), 1.9))})
+    both = join_draws(
+        one.assign_coords({n: v for n, v in at.items() if n != "loss"}),
+        one.rename(loss="error").assign_coords({n: v for n, v in at.items() if n != "error"}),
+    )
+    assert {"loss", "error"} == set(both.data_vars) and "note" in both.coords
+
+
 @pytest.mark.parametrize(
     ("parts", "said"),
     [

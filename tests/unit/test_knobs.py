@@ -12,6 +12,8 @@ from bayescale.core.errors import DataError, NotIdentifiedError, SpecError
 from bayescale.core.findings import Status
 from bayescale.decision.allocation_checks import check_allocation
 from bayescale.infer.fit import Fit
+from bayescale.laws.base import law
+from bayescale.laws.param import Param
 from bayescale.models.noise import StudentT
 from bayescale.models.scaling import ScalingModel
 from bayescale.prediction.allocation import off_optimum
@@ -145,6 +147,30 @@ def test_data_that_are_used_up_are_told() -> None:
     assert told["unique data"].status is Status.REVIEW
     assert "a tenth of 1e+25 FLOP reaches as much" in told["unique data"].message
     assert "unique data" not in {f.check for f in check_allocation(fit, 1e21, unique_tokens=1e9)}
+
+
+def test_epochs_beyond_those_that_were_made_are_told() -> None:
+    far = check_allocation(repeated(), 1e21, unique_tokens=3e8)
+    inside = next(f for f in far if f.check == "inside the runs")
+    assert inside.status is Status.REVIEW and "epochs" in inside.message
+    near = check_allocation(repeated(), 1e21, unique_tokens=1e10)
+    assert "epochs" not in next(f for f in near if f.check == "inside the runs").message
+
+
+def test_a_tenth_that_buys_nothing_is_no_tenth_that_does_as_well() -> None:
+    found = compute_optimal(repeated(), 5e20, cost=lambda n, d: 1e20 + 6 * n * d, unique_tokens=1e10)
+    assert found["p_saturated"].item() == 0.0 and np.isfinite(found["params"]).all()
+
+
+def test_a_law_of_ones_own_may_take_epochs_as_a_ratio() -> None:
+    @law(response="loss", E=Param.positive(1.8, 0.3), A=Param.positive(0.5, 0.5), alpha=Param.positive(0.3, 0.3))
+    def passes_of_ones_own(params: Any, tokens: Any, epochs: Any, *, E: Any, A: Any, alpha: Any) -> Any:
+        return E + A * params**-alpha + A * (tokens / epochs**0.5) ** -alpha
+
+    table = runs().drop(columns=["learning_rate", "batch"]).assign(epochs=np.tile([1.0, 4.0, 16.0], 12))
+    fit = fake_fit(ScalingModel(passes_of_ones_own), table, sd=0.0, chains=2, draws=2)
+    assert (compute_optimal(fit, BUDGET)["epochs"] == 1.0).all()
+    assert (compute_optimal(fit, BUDGET, unique_tokens=1e9)["epochs"] > 1.0).all()
 
 
 def test_only_a_law_of_passes_minds_a_part_of_one() -> None:

@@ -56,6 +56,12 @@ class TestALawThatMayBeOff:
         exact = 0.05**2 * np.exp(-((z[:, None] - z[None]) ** 2).sum(axis=-1) / 2)
         np.testing.assert_allclose(rows.T @ rows, exact, atol=1e-3 * 0.05**2)
 
+    def test_targets_come_first(self) -> None:
+        scattered = pd.DataFrame(np.exp(np.random.default_rng(0).normal(size=(1500, 6))), columns=list("abcdef"))
+        some, whole = ((misfit_factor(scattered, 0.1, first=n)[:, -50:] ** 2).sum(axis=0) / 0.01 for n in (0, 50))
+        assert some.min() < 0.9
+        np.testing.assert_allclose(whole, 1.0, rtol=1e-9)
+
     def test_a_target_far_from_many_candidates_is_not_lost(self) -> None:
         points = pd.DataFrame({"params": [*np.geomspace(1e7, 1e9, 900), 1e12]})
         rows = misfit_factor(points, 0.1, points.iloc[:20], 1e-4)
