@@ -89,7 +89,12 @@ def check_allocation(
     fit, at = _selected(fit, at or {})
     optimum = compute_optimal(fit, flops, cost=cost, at=at, max_tokens=max_tokens, unique_tokens=unique_tokens, seed=seed)
     unit = cost.unit if isinstance(cost, Cost | FittedCost) else "FLOP"
-    findings = [*_interior(optimum, unit), *_inside(fit, optimum, at, unit), _profiles(fit, profiles, at, seed)]
+    findings = [
+        *_used_up(optimum, unit),
+        *_interior(optimum, unit),
+        *_inside(fit, optimum, at, unit),
+        _profiles(fit, profiles, at, seed),
+    ]
     return Review(tuple(findings))
 
 
@@ -103,7 +108,7 @@ def _selected(fit: Fitted, at: Mapping[str, float | str]) -> tuple[Fitted, Mappi
     return source(fit).select(**chosen | labels), {name: value for name, value in at.items() if name not in labels}
 
 
-def _interior(optimum: xr.Dataset, unit: str) -> Iterator[Finding]:
+def _used_up(optimum: xr.Dataset, unit: str) -> Iterator[Finding]:
     if "p_saturated" in optimum and (used := optimum["p_saturated"].to_numpy()).max() > HALF:
         worst = int(np.argmax(used))
         budget = float(optimum["flops"].to_numpy()[worst])
@@ -112,6 +117,9 @@ def _interior(optimum: xr.Dataset, unit: str) -> Iterator[Finding]:
             "Size and epochs there are no more than one of many that are alike: look at a smaller budget, or find more data."
         )
         yield Finding("unique data", Status.REVIEW, told, float(used[worst]), HALF, advice)
+
+
+def _interior(optimum: xr.Dataset, unit: str) -> Iterator[Finding]:
     share = optimum["p_none"].to_numpy()
     worst = int(np.argmax(share))
     budget, value = float(optimum["flops"].to_numpy()[worst]), float(share[worst])

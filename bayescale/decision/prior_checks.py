@@ -105,7 +105,7 @@ def _power_scaled(fit: Fit, asked: xr.Dataset, group: str) -> dict[str, float]:
 
     groups = {"posterior": asked} | {k: fit.tree[k].to_dataset() for k in ("log_prior", "log_likelihood")}
     with warnings.catch_warnings(), np.errstate(all="ignore"):  # a quantity that does not vary does not move either
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # arviz says of such a quantity what numpy does
         found = psense(xr.DataTree.from_dict(groups), group=group)
     return {label: float(np.nan_to_num(value)) for label, value in _scalars(found).items()}
 

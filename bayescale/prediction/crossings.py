@@ -57,7 +57,8 @@ def crossings(
         A variable named ``along``, dims (chain, draw, crossing): the crossings in their order, NaN beyond the last.
         ``number`` (chain, draw): how many. ``p_number``: their probabilities, by number. ``p_none``. ``b_better_after``
         (chain, draw, crossing): whether ``b`` is better beyond it. ``b_better_last`` (chain, draw): whether ``b`` is better at
-        the upper end. ``p_b_better`` and ``p_absent`` (scale). Probabilities are over the draws in which both have a response;
+        the upper end. ``p_b_better``, ``p_absent`` (scale) and the attributes ``baseline``, ``baseline_scale`` are those of
+        :func:`crossover`. Probabilities are over the draws in which both have a response;
         NaN stands for the others.
 
     Raises
@@ -113,7 +114,9 @@ def crossings(
         },
         coords={**both.chains, SCALE: both.grid, CROSSING: np.arange(1, scales.shape[1] + 1)},
     )
-    return out.assign_coords(crossings=np.arange(out.sizes["crossings"])).assign_attrs(along=along, seed=int(seed))
+    return out.assign_coords(crossings=np.arange(out.sizes["crossings"])).assign_attrs(
+        along=along, baseline=both.measured_better, baseline_scale=both.baseline.scale, seed=int(seed)
+    )
 
 
 def compute_multiplier(

@@ -161,6 +161,7 @@ def test_what_was_measured_stands_beside_a_crossover() -> None:
     found = crossover(a, b, along="params")
     assert (found.attrs["baseline"], found.attrs["baseline_scale"]) == ("b", pytest.approx(1e10))
     assert crossover(b, a, along="params").attrs["baseline"] == "a"
+    assert crossings(b, a, along="params").attrs["baseline"] == "a"
     assert crossover(a, a, along="params").attrs["baseline"] == "tie"
     apart = power(2.0, 0.1), power(2.2, 0.15, table=sizes(1e12, 1e13))
     found = crossover(*apart, along="params")
